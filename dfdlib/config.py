@@ -1,0 +1,210 @@
+"""Settings of a run: checked, frozen, and refused with a reason when a name or a value is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from .errors import DfdError, did_you_mean
+
+Schedule = Literal["cosine", "one-cycle", "constant"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Run = TypeVar("Run", bound="RunConfig")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How `training.fit` trains. Raises `DfdError` for a value out of its range."""
+
+    epochs: int = 20
+    """Passes over the training split."""
+    batch_size: int = 32
+    """Images an optimizer step, over all processes together."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of AdamW."""
+    weight_decay: float = 0.02
+    """AdamW's decoupled weight decay; never applied to biases and normalisation layers."""
+    schedule: Schedule = "cosine"
+    """`cosine`: linear warm-up, then cosine to 1 %; `one-cycle`: Smith 2018; `constant`."""
+    warmup_fraction: float = 0.1
+    """Part of all steps in which the learning rate rises (30 % is usual for `one-cycle`)."""
+    clip_norm: float = 2.0
+    """Largest norm of the gradient; 0 turns clipping off."""
+    fake_loss_weight: float = 1.0
+    """Weight of the real/fake loss (binary cross-entropy with logits)."""
+    category_loss_weight: float = 0.3
+    """Weight of the category loss (cross-entropy)."""
+    class_weights: bool = True
+    """Weigh both losses by inverse class frequency."""
+    flip: bool = True
+    """Mirror half of the training images, drawn for each image and epoch."""
+    precision: Precision = "auto"
+    """`auto` measures fp32 against half precision for a second and takes the faster one."""
+    ema_decay: float = 0.0
+    """Decay of an exponential moving average of the weights that is evaluated instead; 0 turns it off."""
+    patience: int = 0
+    """Stop after so many epochs without a better validation; 0 never stops early."""
+    seed: int = 0
+    """Seeds the order of the images, the augmentation and dropout."""
+    workers: int = 0
+    """Processes that decode images when they do not fit the cache."""
+    tensorboard: bool = False
+    """Write TensorBoard logs to `out_dir/tensorboard` as well."""
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _check_ranges(
+            self,
+            at_least={"epochs": 1, "batch_size": 1, "patience": 0, "workers": 0, "seed": 0},
+            non_negative=("weight_decay", "clip_norm", "fake_loss_weight", "category_loss_weight"),
+        )
+        for name in ("warmup_fraction", "ema_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise DfdError(f"`{name}` is {getattr(self, name)}; it must be at least 0 and below 1.")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """The parameters that every notebook shares; the notebook's parameter cell states their defaults."""
+
+    data_dir: str
+    """Folder of images, or a manifest CSV; empty for the demo set."""
+    out_dir: str
+    """Folder of the results; empty for `reports/<notebook>/`."""
+    epochs: int
+    """Passes over the training split."""
+    batch_size: int
+    """Images an optimizer step."""
+    learning_rate: float
+    """Peak learning rate."""
+    image_size: int
+    """Side of the square that the model sees, in pixels."""
+    backbone: str
+    """Any timm model name."""
+    pretrained: str
+    """`auto`: ImageNet weights when the cache or the network has them; `none`: start from scratch."""
+    weights: str
+    """File with backbone weights (.pth, .safetensors); wins over `pretrained`."""
+    seed: int
+    """Seeds the split, the initial weights and the training."""
+    max_images: int
+    """Use at most so many images, drawn evenly over classes; 0 for all."""
+    workers: int
+    """Processes that decode images; 0 decodes in the main process."""
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _check_ranges(
+            self,
+            at_least={
+                "epochs": 1,
+                "batch_size": 1,
+                "image_size": 16,
+                "seed": 0,
+                "max_images": 0,
+                "workers": 0,
+            },
+        )
+        if self.pretrained not in ("auto", "none"):
+            raise DfdError(f"`pretrained` is {self.pretrained!r}; it must be 'auto' or 'none'.")
+
+    @classmethod
+    def from_notebook(cls: type[Run], namespace: Mapping[str, Any]) -> Run:
+        """Build the settings from a notebook's `globals()`, called right after its parameter cell.
+
+        papermill only warns of a parameter that does not exist; here any stray lower-case literal stops
+        the run. Raises `DfdError` for an unknown, missing or ill-typed parameter.
+        """
+        given = {
+            name: value
+            for name, value in namespace.items()
+            if name.islower() and not name.startswith("_") and _is_literal(value)
+        }
+        fields = [field.name for field in dataclasses.fields(cls)]
+        for name in given:
+            if name not in fields:
+                hint = did_you_mean(name, fields) or f"; the parameters are {', '.join(fields)}."
+                raise DfdError(f"unknown parameter `{name}`{hint}")
+        missing = [name for name in fields if name not in given]
+        if missing:
+            raise DfdError(f"the parameter cell does not set {', '.join(f'`{name}`' for name in missing)}.")
+        return cls(**given)
+
+    def training(self, **overrides: Any) -> TrainConfig:
+        """Return the training settings that this run states, the rest at their defaults."""
+        known = {field.name for field in dataclasses.fields(TrainConfig)}
+        stated = {name: value for name, value in dataclasses.asdict(self).items() if name in known}
+        return TrainConfig(**{**stated, **overrides})
+
+
+@dataclass(frozen=True)
+class MultitaskRun(RunConfig):
+    """Parameters of notebook 04."""
+
+    residual: bool
+    """Give the backbone a high-pass residual beside RGB (see `models.HighPassResidual`)."""
+    stem_stride: int
+    """Stride of the backbone's first convolution; 0 leaves it as it is."""
+    stages: int
+    """Feature maps of the backbone to keep (see `backbones.Truncated`); 0 keeps all of it."""
+    fake_loss_weight: float
+    """Weight of the real/fake loss."""
+    category_loss_weight: float
+    """Weight of the category loss."""
+    precision: str
+    """`auto`, `fp32`, `bf16` or `fp16`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_ranges(self, at_least={"stem_stride": 0, "stages": 0})
+        self.training()  # refuses what TrainConfig refuses, before any data is touched
+
+
+def _is_literal(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(_is_literal(item) for item in value)
+    return value is None or isinstance(value, (str, int, float, bool))
+
+
+def _check_types(config: Any) -> None:
+    hints = typing.get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value, wanted = getattr(config, field.name), hints[field.name]
+        if typing.get_origin(wanted) is Literal:
+            choices = typing.get_args(wanted)
+            if value not in choices:
+                hint = did_you_mean(value, choices)
+                raise DfdError(f"`{field.name}` is {value!r}; it must be one of {', '.join(choices)}{hint}")
+        elif wanted is float and isinstance(value, int) and not isinstance(value, bool):
+            object.__setattr__(config, field.name, float(value))
+        elif not _has_type(value, wanted):
+            note = " (YAML reads 1e-4 as text: write 1.0e-4)" if wanted is float else ""
+            raise DfdError(f"`{field.name}` is {value!r}; it must be {_type_name(wanted)}{note}.")
+
+
+def _has_type(value: Any, wanted: Any) -> bool:
+    if isinstance(wanted, types.UnionType):
+        return any(_has_type(value, option) for option in typing.get_args(wanted))
+    if wanted in (int, float) and isinstance(value, bool):
+        return False
+    return isinstance(value, wanted)
+
+
+def _type_name(wanted: Any) -> str:
+    return {int: "a whole number", float: "a number", str: "text", bool: "True or False"}.get(
+        wanted, str(wanted)
+    )
+
+
+def _check_ranges(config: Any, *, at_least: Mapping[str, int], non_negative: tuple[str, ...] = ()) -> None:
+    bounds = {**at_least, **dict.fromkeys(non_negative, 0)}
+    for name, low in bounds.items():
+        value = getattr(config, name)
+        if not value >= low:
+            raise DfdError(f"`{name}` is {value}; it must be at least {low}.")
+    if not 0 < config.learning_rate < 10:
+        raise DfdError(f"`learning_rate` is {config.learning_rate}; it must be above 0 and below 10.")

@@ -1,0 +1,245 @@
+"""Images of a manifest as tensors: decoded once, kept in a memory-mapped cache, served in batches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+from tqdm.auto import tqdm
+
+from .errors import DfdError
+from .files import atomic_path, write_json
+from .imageio import ImageError, fit_image, read_image
+from .manifest import root_of
+from .paths import cache_root
+
+CACHE_LIMIT_BYTES = 8 * 2**30
+"""Decoded data sets above this size are read from their files each epoch; the cache is kept below it."""
+
+_CACHE_VERSION = 1
+_CHUNK = 256
+
+
+class Batch(TypedDict):
+    """What the loaders yield."""
+
+    image: Tensor
+    """uint8 [B, 3, H, W], channels-last in memory."""
+    fake: Tensor
+    """float32 [B]: 1 fake, 0 real, NaN not known."""
+    category: Tensor
+    """int64 [B], position among the detector's categories; -1 not known."""
+    index: Tensor
+    """int64 [B], position in the data set."""
+
+
+class ImageDataset(Dataset):
+    """The readable images of a manifest, fitted to one size."""
+
+    def __init__(
+        self, manifest: pd.DataFrame, size: int, categories: Sequence[str] = (), workers: int = 0
+    ) -> None:
+        """Decode every image once, into a cache on disk that later runs use again.
+
+        Args:
+            manifest: See `manifest`; its index is replaced by 0…n-1.
+            size: Side of the square images in pixels, see `imageio.fit_image`.
+            categories: Names whose positions become the `category` targets.
+            workers: Threads that decode; 0 for one a core.
+
+        Raises:
+            DfdError: No image at all can be read. Single unreadable images are left out and listed in
+                `unreadable` (columns `path`, `error`).
+        """
+        self.size, self.categories = size, tuple(categories)
+        pixels, errors = _decode(manifest, size, workers or os.cpu_count() or 1)
+        self.unreadable = pd.DataFrame(errors, columns=["path", "error"])
+        readable = ~manifest["path"].isin(self.unreadable["path"]).to_numpy()
+        if not readable.any():
+            raise DfdError(
+                f"none of the {len(manifest)} images can be read, e.g. {errors[0][1] if errors else ''}"
+            )
+        self.manifest = manifest[readable].reset_index(drop=True)
+        self._pixels, self._rows = pixels, np.flatnonzero(readable)
+        self._set_targets()
+
+    def _set_targets(self) -> None:
+        label = self.manifest["label"].map({"real": 0.0, "fake": 1.0})
+        codes = pd.Categorical(self.manifest["category"], categories=list(self.categories)).codes
+        self.fake = torch.from_numpy(label.to_numpy(np.float32, na_value=np.nan).copy())
+        self.category = torch.from_numpy(codes.astype(np.int64))
+
+    def subset(self, chosen: pd.Series | np.ndarray) -> ImageDataset:
+        """Return the images that a boolean mask [n] chooses; the cache is shared."""
+        positions = np.flatnonzero(np.asarray(chosen, bool))
+        part = object.__new__(type(self))
+        part.__dict__.update(self.__dict__)
+        part.manifest = self.manifest.iloc[positions].reset_index(drop=True)
+        part._rows = self._rows[positions]
+        part._set_targets()
+        return part
+
+    def split(self, name: str) -> ImageDataset:
+        """Return the images of one split, `train`, `val` or `test`; it may be empty."""
+        return self.subset((self.manifest["split"] == name).to_numpy())
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.manifest)
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Return a batch at once, which is many times faster than image by image."""
+        positions = np.asarray(indices, np.int64)
+        if self._pixels is not None:
+            images = self._pixels[self._rows[positions]]
+        else:
+            root = root_of(self.manifest)
+            names = self.manifest["path"].iloc[positions]
+            images = np.stack([fit_image(read_image(root / name), self.size) for name in names])
+        return Batch(
+            image=torch.from_numpy(images).permute(0, 3, 1, 2),
+            fake=self.fake[positions],
+            category=self.category[positions],
+            index=torch.from_numpy(positions),
+        )
+
+    def __getitem__(self, index: int) -> Batch:
+        """Return a batch of one."""
+        return self.__getitems__([index])
+
+
+class GroupShuffle(Sampler):
+    """A new order each epoch in which the images of a group stay together.
+
+    A fake then meets its own original in one batch, which takes the content out of the comparison
+    (Shiohara & Yamasaki 2022, arXiv:2204.08376, train on such pairs). Without groups it is a plain shuffle.
+    The order depends on the seed and the epoch alone.
+    """
+
+    def __init__(self, groups: pd.Series, seed: int) -> None:
+        """Take the group of each image, in the order of the data set."""
+        self._codes = pd.factorize(groups)[0]
+        self._seed, self.epoch = seed, 0
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self._codes)
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield positions in the data set."""
+        rng = np.random.default_rng([self._seed, self.epoch])
+        order = rng.permutation(self._codes.max() + 1)[self._codes]
+        return iter(np.lexsort((rng.random(len(order)), order)).tolist())
+
+
+def make_loader(
+    dataset: ImageDataset, batch_size: int, sampler: Sampler | None = None, workers: int = 0
+) -> DataLoader:
+    """Return a loader of `Batch`es.
+
+    Given a sampler (training), a last batch that is not full is left out: batch normalisation cannot learn
+    from one image. Worker processes pay only where images are decoded each epoch; from the cache they cost.
+    """
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        drop_last=sampler is not None and len(dataset) >= batch_size,
+        num_workers=workers if dataset._pixels is None else 0,
+        collate_fn=_as_it_is,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
+
+
+def _decode(
+    manifest: pd.DataFrame, size: int, threads: int
+) -> tuple[np.ndarray | None, list[tuple[str, str]]]:
+    """Return the pixels, uint8 [N, size, size, 3], and (path, error) of each file that cannot be read.
+
+    The pixels are None where they would not fit the cache; the files are then only checked.
+    """
+    shape = (len(manifest), size, size, 3)
+    fits = int(np.prod(shape)) <= CACHE_LIMIT_BYTES
+    stem = cache_root() / f"images-{_cache_key(manifest, size)}"
+    notes = stem.with_suffix(".json")
+    if not (notes.exists() and (not fits or stem.with_suffix(".npy").exists())):
+        _make_room(int(np.prod(shape)) if fits else 0)
+        errors = _fill(manifest, shape, stem.with_suffix(".npy") if fits else None, threads)
+        write_json(notes, errors)
+    errors = [(path, error) for path, error in json.loads(notes.read_text())]
+    if not fits:
+        return None, errors
+    os.utime(stem.with_suffix(".npy"))
+    return np.load(stem.with_suffix(".npy"), mmap_mode="r"), errors
+
+
+def _fill(
+    manifest: pd.DataFrame, shape: tuple[int, ...], file: Path | None, threads: int
+) -> list[tuple[str, str]]:
+    """Decode every image, into `file` where there is one, and return the errors."""
+    root, errors = root_of(manifest), []
+
+    def decode(path: str) -> np.ndarray | ImageError:
+        try:
+            return fit_image(read_image(root / path), shape[1])
+        except ImageError as error:
+            return error
+
+    def decode_all(pixels: np.ndarray | None) -> None:
+        progress = tqdm(desc="decoding images", total=shape[0], unit="image", disable=shape[0] < 500)
+        with progress, ThreadPoolExecutor(threads) as pool:
+            for start in range(0, shape[0], _CHUNK):  # in chunks, so that memory stays bounded
+                paths = manifest["path"].iloc[start : start + _CHUNK]
+                for row, (path, image) in enumerate(zip(paths, pool.map(decode, paths), strict=True), start):
+                    if isinstance(image, ImageError):
+                        errors.append((path, str(image)))
+                    elif pixels is not None:
+                        pixels[row] = image
+                progress.update(len(paths))
+
+    if file is None:
+        decode_all(None)
+        return errors
+    with atomic_path(file) as temporary:
+        pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        decode_all(pixels)
+        pixels.flush()
+    return errors
+
+
+def _make_room(needed: int) -> None:
+    """Remove the caches that were not used for longest until `needed` bytes fit the limit."""
+    files = sorted(cache_root().glob("images-*.npy"), key=lambda file: file.stat().st_mtime)
+    total = needed + sum(file.stat().st_size for file in files)
+    for file in files:
+        if total <= CACHE_LIMIT_BYTES:
+            break
+        total -= file.stat().st_size
+        file.unlink()
+
+
+def _cache_key(manifest: pd.DataFrame, size: int) -> str:
+    """Hash of what the pixels depend on: the files, their sizes and times, and the fitting."""
+    root = root_of(manifest)
+    digest = hashlib.blake2b(f"{_CACHE_VERSION} {size} {root.resolve()}".encode(), digest_size=12)
+    for path in manifest["path"]:
+        try:
+            stat = (root / path).stat()
+            digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode(errors="surrogateescape"))
+        except OSError:
+            digest.update(f"{path}\0missing\0".encode(errors="surrogateescape"))
+    return digest.hexdigest()

@@ -1,0 +1,450 @@
+"""The training loop: one for a CPU, a GPU, or many processes under `accelerate launch`.
+
+`fit` sees the training and the validation split only. After every epoch it writes `last.pt`, from which
+an interrupted run goes on exactly, and, when validation improved, `best_model.pt`, ready for use.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import DataLoaderConfiguration, broadcast_object_list
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from . import metrics
+from .checkpoint import load_checked, load_detector, save_checked, save_detector
+from .config import TrainConfig
+from .datasets import Batch, GroupShuffle, ImageDataset, make_loader
+from .errors import DfdError
+from .files import write_csv
+from .inference import predictions_table
+from .manifest import fingerprint
+from .models import Detector, Logits
+from .runtime import choose_precision, keep_freed_memory
+from .transforms import random_flip, sample_uniforms
+
+BEST, LAST, LOG = "best_model.pt", "last.pt", "training_log.csv"
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The training objective: weighted real/fake loss plus weighted category loss."""
+
+    fake_weight: float
+    category_weight: float
+    fake_class_weights: Tensor
+    """float [2]: weights of real and fake images."""
+    category_class_weights: Tensor | None
+    """float [C]: inverse class frequencies, of mean 1 over the images."""
+
+    @classmethod
+    def of(cls, dataset: ImageDataset, config: TrainConfig) -> Losses:
+        """Weigh the classes by their inverse frequency in the training images, if the settings say so."""
+        weighted = config.class_weights
+        fake = _inverse_frequency(dataset.fake.long(), 2) if weighted else torch.ones(2)
+        n_categories = len(dataset.categories)
+        category = _inverse_frequency(dataset.category, n_categories) if weighted and n_categories else None
+        return cls(config.fake_loss_weight, config.category_loss_weight, fake, category)
+
+    def __call__(self, logits: Logits, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the objective, the real/fake loss and the category loss, each a scalar."""
+        weights = self.fake_class_weights.to(logits.fake.device)[batch["fake"].long()]
+        fake = F.binary_cross_entropy_with_logits(logits.fake, batch["fake"], weight=weights)
+        category = logits.fake.new_zeros(())
+        if logits.category is not None and bool((batch["category"] >= 0).any()):
+            classes = self.category_class_weights
+            classes = classes.to(logits.category) if classes is not None else None
+            category = F.cross_entropy(logits.category, batch["category"], weight=classes, ignore_index=-1)
+        return self.fake_weight * fake + self.category_weight * category, fake, category
+
+
+def fit(
+    detector: Detector,
+    train: ImageDataset,
+    val: ImageDataset,
+    config: TrainConfig,
+    out_dir: str | Path,
+) -> pd.DataFrame:
+    """Train a detector; its best epoch on validation, with threshold and temperature, stays in it.
+
+    A run that was interrupted in `out_dir` goes on after its last whole epoch, and ends as if it had never
+    been interrupted.
+
+    Args:
+        detector: A new detector; its weights are changed.
+        train: Labelled training images.
+        val: Labelled validation images: they choose the best epoch (by AUC), threshold and temperature.
+        config: How to train.
+        out_dir: Folder of `best_model.pt`, `training_log.csv` and, until the end, `last.pt`.
+
+    Returns:
+        The history, a row an epoch; `attrs["best_epoch"]` is the best one, `attrs["precision"]` the
+        precision that was used.
+
+    Raises:
+        DfdError: A class is missing, `out_dir` holds an unfinished run with other settings, or the loss is
+            not finite (the last good checkpoint stays).
+    """
+    out_dir = Path(out_dir)
+    _check_classes(train, val)
+    run = _Run(detector, train, val, config, out_dir)
+    run.resume()
+    with run.progress() as bar:
+        for epoch in range(len(run.history), config.epochs):
+            row = run.train_one_epoch(epoch, bar)
+            row |= run.evaluate()
+            improved = run.record(epoch, row)
+            run.save(improved)
+            if config.patience and epoch - run.best_epoch >= config.patience:
+                run.say(f"no better validation for {config.patience} epochs: stopped early")
+                break
+    return run.finish()
+
+
+class _Run:
+    """One training run: the wrapped model, its optimizer and what it has reached so far."""
+
+    def __init__(
+        self, detector: Detector, train: ImageDataset, val: ImageDataset, config: TrainConfig, out_dir: Path
+    ) -> None:
+        keep_freed_memory()
+        self.detector, self.config, self.out_dir = detector, config, out_dir
+        self.train, self.val = train, val
+        self.losses = Losses.of(train, config)
+        self.identity = {
+            **_identity(config),
+            "data": fingerprint(train.manifest),
+            "network": detector.arguments,
+        }
+        self.unfinished = self._read_unfinished()
+        precision = self.unfinished["precision"] if self.unfinished else self._choose_precision()
+        self.accelerator = _accelerator(precision)
+        self.precision = precision
+        self._check_batch_size()
+
+        self.sampler = GroupShuffle(train.manifest["group"], config.seed)
+        network = detector.network.to(memory_format=torch.channels_last)
+        self.optimizer = torch.optim.AdamW(_parameter_groups(network, config.weight_decay), lr=0.0)
+        self.network, self.optimizer, self.train_loader, self.val_loader = self.accelerator.prepare(
+            network,
+            self.optimizer,
+            make_loader(train, config.batch_size, self.sampler, config.workers),
+            make_loader(val, 2 * config.batch_size, workers=config.workers),
+        )
+        self.ema = (
+            ModelEmaV3(detector.network, config.ema_decay, use_warmup=True) if config.ema_decay else None
+        )
+        self.history: list[dict[str, Any]] = []
+        self.best_epoch, self.best_score = -1, (-math.inf, -math.inf)
+        self.tensorboard = _tensorboard(out_dir) if config.tensorboard and self.is_main else None
+
+    @property
+    def is_main(self) -> bool:
+        return self.accelerator.is_main_process
+
+    def say(self, text: str) -> None:
+        if self.is_main:
+            tqdm.write(text)
+
+    def progress(self) -> tqdm:
+        total = self.config.epochs * len(self.train_loader)
+        done = len(self.history) * len(self.train_loader)
+        return tqdm(total=total, initial=done, unit="step", disable=None if self.is_main else True)
+
+    def train_one_epoch(self, epoch: int, bar: tqdm) -> dict[str, float]:
+        """Train on every image once; return the mean losses, the learning rate and the time."""
+        started = time.perf_counter()
+        torch.manual_seed(_dropout_seed(self.config.seed, epoch, self.accelerator.process_index))
+        self.sampler.epoch = epoch
+        self.network.train()
+        sums, n_steps = torch.zeros(3, device=self.accelerator.device), len(self.train_loader)
+        for step, batch in enumerate(self.train_loader):
+            self._set_learning_rate((epoch * n_steps + step) / (self.config.epochs * n_steps))
+            losses = self.train_one_step(epoch, batch)
+            sums += torch.stack(losses).detach()
+            if step % 16 == 0 or step == n_steps - 1:  # reading the loss waits for the device
+                self._check_finite(sums[0], epoch, step)
+            bar.update()
+        means = self.accelerator.reduce(sums, "mean") / n_steps
+        names = ("train_loss", "train_fake_loss", "train_category_loss")
+        row = dict(zip(names, means.tolist(), strict=True))
+        row["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        row["train_seconds"] = time.perf_counter() - started
+        return row
+
+    def train_one_step(self, epoch: int, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Update the weights on one batch; return the three losses."""
+        images = batch["image"]
+        if self.config.flip:
+            uniforms = sample_uniforms(self.config.seed, epoch, batch["index"], 1)
+            images = random_flip(images, uniforms[:, 0])
+        with self.accelerator.autocast():
+            logits = self.network(images)
+        losses = self.losses(logits, batch)
+        self.accelerator.backward(losses[0])
+        if self.config.clip_norm:
+            self.accelerator.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.ema is not None:
+            self.ema.update(self.accelerator.unwrap_model(self.network))
+        return losses
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """Predict the validation images; fit temperature and threshold to them; return their metrics."""
+        started = time.perf_counter()
+        network = self.ema.module if self.ema is not None else self.network
+        network.eval()
+        sums, gathered = torch.zeros(2, device=self.accelerator.device), []
+        for batch in self.val_loader:
+            with self.accelerator.autocast():
+                logits = network(batch["image"])
+            sums += torch.stack(
+                [self.losses(logits, batch)[0] * len(batch["fake"]), sums.new_tensor(len(batch["fake"]))]
+            )
+            category = logits.category if logits.category is not None else logits.fake[:, None]
+            gathered.append(self.accelerator.gather_for_metrics((logits.fake, category)))
+        fake, category = (torch.cat(parts).cpu().numpy() for parts in zip(*gathered, strict=True))
+        loss = self.accelerator.reduce(sums, "sum").tolist()
+        table = self._calibrated(fake, category if self.detector.categories else None)
+        scores = metrics.binary_metrics(table)
+        names = ("auc", "ap", "eer", "accuracy", "category_accuracy")
+        row = {"val_loss": loss[0] / loss[1]} | {
+            f"val_{name}": scores[name] for name in names if name in scores
+        }
+        return row | {"val_seconds": time.perf_counter() - started}
+
+    def record(self, epoch: int, row: dict[str, float]) -> bool:
+        """Add an epoch to the history; say whether it is the best one so far."""
+        score = (round(row["val_auc"], 4), -row["val_loss"])
+        improved = score > self.best_score
+        if improved:
+            self.best_epoch, self.best_score = epoch, score
+        row = {"epoch": epoch + 1, **row, "best": False}
+        row["seconds"] = row.pop("train_seconds") + row.pop("val_seconds")
+        row["images_per_second"] = len(self.train) / max(row["seconds"], 1e-9)
+        self.history.append(row)
+        for i, done in enumerate(self.history):
+            done["best"] = i == self.best_epoch
+        self.say(_line(row, self.config.epochs, improved))
+        return improved
+
+    def save(self, improved: bool) -> None:
+        """Write the log, the best detector when it improved, and what a resumed run needs, in this order."""
+        if not self.is_main:
+            return
+        network = self.ema.module if self.ema is not None else self.accelerator.unwrap_model(self.network)
+        if improved:
+            about = {
+                "settings": dataclasses.asdict(self.config),
+                "epoch": len(self.history),
+                "data": self.identity["data"],
+            }
+            self.detector.provenance |= about | {"precision": self.precision}
+            save_detector(dataclasses.replace(self.detector, network=network), self.out_dir / BEST)
+        write_csv(pd.DataFrame(self.history), self.out_dir / LOG)
+        if self.tensorboard is not None:
+            for name, value in self.history[-1].items():
+                self.tensorboard.add_scalar(name, value, len(self.history))
+        state = {
+            "identity": self.identity,
+            "precision": self.precision,
+            "history": self.history,
+            "best": [self.best_epoch, *self.best_score],
+            "network": self.accelerator.unwrap_model(self.network).state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema.module.state_dict() if self.ema is not None else {},
+            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else {},
+        }
+        save_checked(state, self.out_dir / LAST)
+
+    def resume(self) -> None:
+        """Go back to the end of the last whole epoch of an unfinished run, if there is one."""
+        state = self.unfinished
+        if state is None:
+            return
+        self.accelerator.unwrap_model(self.network).load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.ema is not None:
+            self.ema.module.load_state_dict(state["ema"])
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.history = state["history"]
+        self.best_epoch, *score = state["best"]
+        self.best_score = tuple(score)
+        self.unfinished = None
+        self.say(
+            f"resuming after epoch {len(self.history)} of {self.config.epochs} from {self.out_dir / LAST}"
+        )
+
+    def finish(self) -> pd.DataFrame:
+        """Put the best epoch into the detector, remove `last.pt`, and return the history."""
+        self.accelerator.wait_for_everyone()
+        best = load_detector(self.out_dir / BEST)
+        self.detector.network.load_state_dict(best.network.state_dict())
+        self.detector.threshold, self.detector.temperature = best.threshold, best.temperature
+        self.detector.provenance = best.provenance
+        self.accelerator.wait_for_everyone()
+        if self.is_main:
+            (self.out_dir / LAST).unlink(missing_ok=True)
+        if self.tensorboard is not None:
+            self.tensorboard.close()
+        history = pd.DataFrame(self.history)
+        history.attrs |= {"best_epoch": self.best_epoch + 1, "precision": self.precision}
+        return history
+
+    def _read_unfinished(self) -> dict[str, Any] | None:
+        file = self.out_dir / LAST
+        if not file.exists():
+            return None
+        state = load_checked(file)
+        theirs, ours = state["identity"], self.identity
+        changed = [name for name in ours if theirs.get(name) != ours[name]]
+        if changed:
+            shown = ", ".join(f"{name}: {theirs.get(name)} there, {ours[name]} here" for name in changed)
+            raise DfdError(
+                f"{self.out_dir} holds an unfinished run with other settings ({shown}). Resume it with its own "
+                f"settings, choose another out_dir, or delete {file} to start anew."
+            )
+        return state
+
+    def _choose_precision(self) -> str:
+        if self.config.precision != "auto":
+            return self.config.precision
+        device = PartialState().device
+        network = self.detector.network.to(device, memory_format=torch.channels_last).train()
+        batch = self.train.__getitems__(range(min(len(self.train), max(2, self.config.batch_size))))
+        batch = {name: tensor.to(device) for name, tensor in batch.items()}
+        chosen, gain = choose_precision(
+            network, lambda net: self.losses(net(batch["image"]), batch)[0], device
+        )
+        chosen = broadcast_object_list([chosen])[0]  # all processes must agree
+        if PartialState().is_main_process:
+            tqdm.write(
+                f"precision: {chosen} (a training step in half precision is {gain:.2f}× as fast as in fp32)"
+            )
+        return chosen
+
+    def _check_batch_size(self) -> None:
+        processes = self.accelerator.num_processes
+        if self.config.batch_size % processes:
+            raise DfdError(
+                f"`batch_size` is {self.config.batch_size}; it must be a multiple of the {processes} processes."
+            )
+
+    def _set_learning_rate(self, progress: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate_at(progress, self.config)
+
+    def _check_finite(self, loss: Tensor, epoch: int, step: int) -> None:
+        if not torch.isfinite(loss):
+            raise DfdError(
+                f"the loss is not finite at epoch {epoch + 1}, step {step + 1}: the learning rate "
+                f"{self.config.learning_rate:g} may be too high, or `precision` needs to be fp32. "
+                f"Checkpoints of the epochs before are in {self.out_dir}."
+            )
+
+    def _calibrated(self, fake: np.ndarray, category: np.ndarray | None) -> pd.DataFrame:
+        """Fit temperature and threshold to validation logits; return the predictions with them."""
+        truth = self.val.fake.numpy()
+        self.detector.temperature = metrics.fit_temperature(truth, fake)
+        scaled = predictions_table(self.detector, self.val.manifest, fake, category)
+        self.detector.threshold = metrics.choose_threshold(truth, scaled["p_fake"].to_numpy())
+        return predictions_table(self.detector, self.val.manifest, fake, category)
+
+
+def learning_rate_at(progress: float, config: TrainConfig) -> float:
+    """Return the learning rate at a point of the training, `progress` in [0, 1]."""
+    peak, warmup = config.learning_rate, config.warmup_fraction
+    if config.schedule == "constant":
+        return peak
+    floor, start = (0.01, 0.0) if config.schedule == "cosine" else (1e-5, 0.04)
+    if progress < warmup:
+        rise = progress / warmup
+        if config.schedule == "one-cycle":  # Smith & Topin 2018 (arXiv:1708.07120) with cosine legs
+            rise = (1 - math.cos(math.pi * rise)) / 2
+        return peak * max(start + (1 - start) * rise, 1e-3)
+    fall = (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))) / 2
+    return peak * (floor + (1 - floor) * fall)
+
+
+def _accelerator(precision: str) -> Accelerator:
+    mixed = "no" if precision == "fp32" else precision
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != mixed:
+        AcceleratorState._reset_state()  # accelerate keeps one precision a process; runs differ in theirs
+    return Accelerator(mixed_precision=mixed, dataloader_config=DataLoaderConfiguration(split_batches=True))
+
+
+def _check_classes(train: ImageDataset, val: ImageDataset) -> None:
+    for name, dataset in (("training", train), ("validation", val)):
+        counts = dataset.manifest["label"].value_counts()
+        missing = [label for label in ("real", "fake") if not counts.get(label)]
+        if missing:
+            raise DfdError(
+                f"the {name} split has no {' and no '.join(missing)} image; add some, or split again."
+            )
+        if dataset.fake.isnan().any():
+            raise DfdError(f"the {name} split has images without a label; label them, or leave them out.")
+    if len(train) < 2:
+        raise DfdError("the training split has fewer than two images.")
+
+
+def _inverse_frequency(classes: Tensor, n: int) -> Tensor:
+    """Weights that give each class that occurs the same share, of mean 1 over the images."""
+    counts = torch.bincount(classes[classes >= 0], minlength=n).float()
+    occurring = counts > 0
+    weights = counts.sum() / (occurring.sum() * counts.clamp(min=1))
+    return torch.where(occurring, weights, torch.ones(()))
+
+
+def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    return [
+        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": weight_decay},
+        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _identity(config: TrainConfig) -> dict[str, Any]:
+    """The settings that make a run what it is; where its data is decoded and logged is not among them."""
+    settings = dataclasses.asdict(config)
+    return {name: value for name, value in settings.items() if name not in ("workers", "tensorboard")}
+
+
+def _dropout_seed(seed: int, epoch: int, process: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch, process]).generate_state(1)[0])
+
+
+def _line(row: dict[str, Any], epochs: int, improved: bool) -> str:
+    category = row.get("val_category_accuracy")
+    return (
+        f"epoch {row['epoch']:3d}/{epochs}  loss {row['train_loss']:.4f}  val loss {row['val_loss']:.4f}  "
+        f"AUC {row['val_auc']:.4f}  accuracy {row['val_accuracy']:.3f}"
+        + (f"  category {category:.3f}" if category is not None else "")
+        + f"  {row['seconds']:.0f} s ({row['images_per_second']:.0f} images/s)"
+        + ("  best" if improved else "")
+    )
+
+
+def _tensorboard(out_dir: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise DfdError(
+            "TensorBoard is not installed; `pip install tensorboard`, or set tensorboard=False."
+        ) from error
+    return SummaryWriter(out_dir / "tensorboard")

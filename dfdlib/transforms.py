@@ -1,0 +1,45 @@
+"""Augmentation that depends on nothing but the seed, the epoch and the image."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+
+
+def sample_uniforms(seed: int, epoch: int, indices: Tensor, n: int) -> Tensor:
+    """Draw `n` numbers for each image, the same ones whatever the batches, workers and processes.
+
+    A counter-based generator (SplitMix64, Steele et al. 2014, doi:10.1145/2660193.2660195) keyed by seed,
+    epoch, image and draw, so that no state is shared or saved.
+
+    Args:
+        seed: Seed of the run.
+        epoch: Epoch, from 0.
+        indices: int64 [B], positions of the images in their data set.
+        n: Draws an image.
+
+    Returns:
+        float32 [B, n] in [0, 1), on the CPU.
+    """
+    keys = indices.cpu().numpy().astype(np.uint64)[:, None]
+    with np.errstate(over="ignore"):
+        state = _mixed(np.uint64(seed) + _STEP) + np.uint64(epoch)
+        state = _mixed(_mixed(state + _STEP) + keys * _STEP)
+        state = _mixed(state + (np.arange(n, dtype=np.uint64)[None] + np.uint64(1)) * _STEP)
+    return torch.from_numpy((state >> np.uint64(40)).astype(np.float32) / 2**24)
+
+
+def random_flip(images: Tensor, uniforms: Tensor) -> Tensor:
+    """Mirror the images [B, C, H, W] whose number in `uniforms` [B] is below one half."""
+    mirrored = (uniforms < 0.5).to(images.device).view(-1, 1, 1, 1)
+    return torch.where(mirrored, images.flip(-1), images)
+
+
+def _mixed(value: np.ndarray) -> np.ndarray:
+    value = (value ^ (value >> np.uint64(30))) * _MIX[0]
+    value = (value ^ (value >> np.uint64(27))) * _MIX[1]
+    return value ^ (value >> np.uint64(31))
