@@ -1,13 +1,13 @@
-"""Backbones: any timm model by name, with pretrained weights when they can be had, and two forensic switches."""
+"""Backbones: any timm model by name, pretrained where it can be had, with switches for forensic traces."""
 
 from __future__ import annotations
 
-import os
 import socket
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlparse
+from urllib.request import getproxies
 
 import timm
 import torch
@@ -179,9 +179,7 @@ def _download(name: str) -> nn.Module | None:
     if timm.get_pretrained_cfg(name) is None or not timm.is_model_pretrained(name):
         reason = "timm has no pretrained weights of that name"
     else:
-        offline = not _hub_answers()
-        if offline:  # the hub's client would retry for minutes; from the cache it answers at once
-            os.environ["HF_HUB_OFFLINE"] = "1"
+        offline = not _hub_answers()  # without this the hub's client would retry for a minute
         try:
             return _from_timm(name, offline)
         except Exception as error:
@@ -208,11 +206,14 @@ def _from_timm(name: str, offline: bool) -> nn.Module:
 def _hub_answers() -> bool:
     from huggingface_hub import constants
 
-    hub = urlparse(constants.ENDPOINT)
-    port = hub.port or (443 if hub.scheme == "https" else 80)
+    if constants.HF_HUB_OFFLINE:
+        return False
+    scheme = urlparse(constants.ENDPOINT).scheme
+    door = urlparse(getproxies().get(scheme, constants.ENDPOINT))  # where there is a proxy, it is the way out
     try:
-        with socket.create_connection((hub.hostname or "", port), timeout=_CONNECT_TIMEOUT_S):
-            return not constants.HF_HUB_OFFLINE
+        address = (door.hostname or "", door.port or (443 if door.scheme == "https" else 80))
+        with socket.create_connection(address, timeout=_CONNECT_TIMEOUT_S):
+            return True
     except OSError:
         return False
 

@@ -64,9 +64,9 @@ def load_detector(path: str | Path, device: str = "cpu") -> Detector:
         network.load_state_dict(content["state"])
     except RuntimeError as error:
         raise DfdError(
-            f"{path} does not fit its architecture `{about['arguments'].get('backbone', about['name'])}` as this "
-            f"version of timm builds it; install the versions it was trained with "
-            f"({about['provenance'].get('versions', 'not recorded')})."
+            f"{path} does not fit its own architecture {about['name']}{about['arguments']} as this version "
+            f"of timm builds it; install the versions that it was trained with: "
+            f"{about['provenance'].get('versions', 'not recorded')}."
         ) from error
     return Detector(network.to(device).eval(), **about)
 
@@ -78,7 +78,7 @@ def save_checked(content: Mapping[str, Any], path: str | Path) -> None:
 
 
 def load_checked(path: str | Path) -> dict[str, Any]:
-    """Read what `save_checked` wrote, on the CPU. Raises `DfdError` for a missing, foreign or damaged file."""
+    """Read what `save_checked` wrote. Raises `DfdError` for a missing, foreign or damaged file."""
     path = Path(path)
     if not path.is_file():
         raise DfdError(f"no checkpoint at {path}; train one first, or check the path.")
@@ -86,8 +86,8 @@ def load_checked(path: str | Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise DfdError(
-            f"{path} cannot be read as a checkpoint: it is damaged, no checkpoint at all, or holds code, which "
-            "is never run. Train again, or take it from a source that you trust."
+            f"{path} cannot be read as a checkpoint: it is damaged, no checkpoint at all, or holds code, "
+            "which is never run. Train again, or take it from a source that you trust."
         ) from error
     if not isinstance(content, dict) or "checksum" not in content:
         raise DfdError(f"{path} is not a file that dfdlib saved; pass a best_model.pt from a dfdlib run.")

@@ -9,19 +9,17 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DataLoaderConfiguration, broadcast_object_list
 from timm.utils import ModelEmaV3
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from . import metrics
@@ -31,44 +29,14 @@ from .datasets import Batch, GroupShuffle, ImageDataset, make_loader
 from .errors import DfdError
 from .files import write_csv
 from .inference import predictions_table
+from .losses import Losses
 from .manifest import fingerprint
-from .models import Detector, Logits
+from .models import Detector
+from .optimization import learning_rate_at, parameter_groups
 from .runtime import choose_precision, keep_freed_memory
 from .transforms import random_flip, sample_uniforms
 
 BEST, LAST, LOG = "best_model.pt", "last.pt", "training_log.csv"
-
-
-@dataclass(frozen=True)
-class Losses:
-    """The training objective: weighted real/fake loss plus weighted category loss."""
-
-    fake_weight: float
-    category_weight: float
-    fake_class_weights: Tensor
-    """float [2]: weights of real and fake images."""
-    category_class_weights: Tensor | None
-    """float [C]: inverse class frequencies, of mean 1 over the images."""
-
-    @classmethod
-    def of(cls, dataset: ImageDataset, config: TrainConfig) -> Losses:
-        """Weigh the classes by their inverse frequency in the training images, if the settings say so."""
-        weighted = config.class_weights
-        fake = _inverse_frequency(dataset.fake.long(), 2) if weighted else torch.ones(2)
-        n_categories = len(dataset.categories)
-        category = _inverse_frequency(dataset.category, n_categories) if weighted and n_categories else None
-        return cls(config.fake_loss_weight, config.category_loss_weight, fake, category)
-
-    def __call__(self, logits: Logits, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the objective, the real/fake loss and the category loss, each a scalar."""
-        weights = self.fake_class_weights.to(logits.fake.device)[batch["fake"].long()]
-        fake = F.binary_cross_entropy_with_logits(logits.fake, batch["fake"], weight=weights)
-        category = logits.fake.new_zeros(())
-        if logits.category is not None and bool((batch["category"] >= 0).any()):
-            classes = self.category_class_weights
-            classes = classes.to(logits.category) if classes is not None else None
-            category = F.cross_entropy(logits.category, batch["category"], weight=classes, ignore_index=-1)
-        return self.fake_weight * fake + self.category_weight * category, fake, category
 
 
 def fit(
@@ -137,7 +105,7 @@ class _Run:
 
         self.sampler = GroupShuffle(train.manifest["group"], config.seed)
         network = detector.network.to(memory_format=torch.channels_last)
-        self.optimizer = torch.optim.AdamW(_parameter_groups(network, config.weight_decay), lr=0.0)
+        self.optimizer = torch.optim.AdamW(parameter_groups(network, config.weight_decay), lr=0.0)
         self.network, self.optimizer, self.train_loader, self.val_loader = self.accelerator.prepare(
             network,
             self.optimizer,
@@ -317,8 +285,8 @@ class _Run:
         if changed:
             shown = ", ".join(f"{name}: {theirs.get(name)} there, {ours[name]} here" for name in changed)
             raise DfdError(
-                f"{self.out_dir} holds an unfinished run with other settings ({shown}). Resume it with its own "
-                f"settings, choose another out_dir, or delete {file} to start anew."
+                f"{self.out_dir} holds an unfinished run with other settings ({shown}). Resume it with its "
+                f"own settings, choose another out_dir, or delete {file} to start anew."
             )
         return state
 
@@ -343,7 +311,7 @@ class _Run:
         processes = self.accelerator.num_processes
         if self.config.batch_size % processes:
             raise DfdError(
-                f"`batch_size` is {self.config.batch_size}; it must be a multiple of the {processes} processes."
+                f"`batch_size` is {self.config.batch_size}; make it a multiple of the {processes} processes."
             )
 
     def _set_learning_rate(self, progress: float) -> None:
@@ -367,21 +335,6 @@ class _Run:
         return predictions_table(self.detector, self.val.manifest, fake, category)
 
 
-def learning_rate_at(progress: float, config: TrainConfig) -> float:
-    """Return the learning rate at a point of the training, `progress` in [0, 1]."""
-    peak, warmup = config.learning_rate, config.warmup_fraction
-    if config.schedule == "constant":
-        return peak
-    floor, start = (0.01, 0.0) if config.schedule == "cosine" else (1e-5, 0.04)
-    if progress < warmup:
-        rise = progress / warmup
-        if config.schedule == "one-cycle":  # Smith & Topin 2018 (arXiv:1708.07120) with cosine legs
-            rise = (1 - math.cos(math.pi * rise)) / 2
-        return peak * max(start + (1 - start) * rise, 1e-3)
-    fall = (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))) / 2
-    return peak * (floor + (1 - floor) * fall)
-
-
 def _accelerator(precision: str) -> Accelerator:
     mixed = "no" if precision == "fp32" else precision
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != mixed:
@@ -401,22 +354,6 @@ def _check_classes(train: ImageDataset, val: ImageDataset) -> None:
             raise DfdError(f"the {name} split has images without a label; label them, or leave them out.")
     if len(train) < 2:
         raise DfdError("the training split has fewer than two images.")
-
-
-def _inverse_frequency(classes: Tensor, n: int) -> Tensor:
-    """Weights that give each class that occurs the same share, of mean 1 over the images."""
-    counts = torch.bincount(classes[classes >= 0], minlength=n).float()
-    occurring = counts > 0
-    weights = counts.sum() / (occurring.sum() * counts.clamp(min=1))
-    return torch.where(occurring, weights, torch.ones(()))
-
-
-def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    return [
-        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
-    ]
 
 
 def _identity(config: TrainConfig) -> dict[str, Any]:

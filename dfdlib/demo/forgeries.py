@@ -89,9 +89,7 @@ def _blend(photo: np.ndarray, other: np.ndarray, region: Region) -> np.ndarray:
     return photo + region.mask[..., None] * (other - photo)
 
 
-def _gan_upsampling(
-    photo: np.ndarray, region: Region, strength: float, rng: np.random.Generator
-) -> np.ndarray:
+def _gan_upsampling(photo: np.ndarray, _: Region, strength: float, rng: np.random.Generator) -> np.ndarray:
     """The last transposed convolution of a generator: spectral replicas and a faint checkerboard."""
     low = cv2.resize(photo, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     grown = _transposed_convolution(low, _generator_kernel(rng), photo.shape[:2])
@@ -114,9 +112,7 @@ def _transposed_convolution(low: np.ndarray, kernel: np.ndarray, shape: tuple[in
     return cv2.resize(grown, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST)
 
 
-def _latent_decoder(
-    photo: np.ndarray, region: Region, strength: float, rng: np.random.Generator
-) -> np.ndarray:
+def _latent_decoder(photo: np.ndarray, _: Region, strength: float, rng: np.random.Generator) -> np.ndarray:
     """An autoencoder's round trip: only large details survive the latent, and the grain is made anew."""
     decoded = photo
     details = []
