@@ -1,0 +1,301 @@
+"""The manifest: a table with a row an image, made from any folder layout, checked on every load."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+
+from .errors import DfdError
+from .files import write_csv
+from .imageio import IMAGE_SUFFIXES
+from .layouts import Place, read_places
+from .splits import assert_disjoint, complete_splits
+
+COLUMNS = ("path", "label", "category", "split", "group", "generator")
+LABELS = ("real", "fake")
+SPLITS = ("train", "val", "test")
+
+_SAMPLE_BYTES = 4096
+
+
+def scan(
+    root: str | Path, labels: Mapping[str, str] | None = None, require_labels: bool = True
+) -> pd.DataFrame:
+    """Make a manifest of a folder, whatever its layout (see `layouts.read_places`).
+
+    Hidden files, other files than images, links to folders and links that lead out of the folder are
+    skipped; `attrs["skipped"]` counts them by reason.
+
+    Args:
+        root: The folder.
+        labels: Names of folders that mean `real` or `fake` beyond those that are known, e.g.
+            `{"0_fake_old": "fake"}`.
+        require_labels: Whether both labels must be there; False for images to predict or to forge.
+
+    Returns:
+        The manifest, sorted by path; `attrs["root"]` is the root. Columns: `path` below the root, `label`
+        (`real`, `fake` or missing), `category`, `split` (`train`, `val`, `test` or missing), `group`
+        (never missing), `generator`.
+
+    Raises:
+        DfdError: No such folder, no image, a class that is missing or empty, or labels that can't be told.
+    """
+    root = Path(root)
+    labels = _checked_labels(labels or {})
+    if not root.is_dir():
+        found = "is a file" if root.exists() else "does not exist"
+        raise DfdError(f"the data folder {root} {found}; pass the folder that holds the images.")
+    files, folders, skipped = _walk(root)
+    if not files:
+        raise DfdError(f"{root} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); check the path.")
+    places = read_places([PurePosixPath(path).parts[:-1] for path in files], labels)
+    manifest = _table(files, places)
+    manifest.attrs |= {"root": str(root), "skipped": dict(skipped)}
+    if require_labels:
+        manifest = _require_labels(manifest, root, folders)
+    return manifest
+
+
+def open_data(
+    data_dir: str | Path, seed: int = 0, max_images: int = 0, labels: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """Return the manifest of a data set, with all splits, checked.
+
+    Args:
+        data_dir: A folder of images, a folder with a `manifest.csv`, or a manifest file.
+        seed: Draws the splits that the data set does not state, and the sample.
+        max_images: Use at most so many images, see `subsample`; 0 for all.
+        labels: See `scan`.
+
+    Raises:
+        DfdError: See `scan`, `read_manifest` and `splits.complete_splits`.
+    """
+    data_dir = Path(data_dir)
+    file = data_dir if data_dir.suffix == ".csv" else data_dir / "manifest.csv"
+    manifest = read_manifest(file) if file.is_file() else scan(data_dir, labels)
+    manifest = subsample(complete_splits(manifest, seed), max_images, seed)
+    validate(manifest)
+    return manifest
+
+
+def validate(manifest: pd.DataFrame) -> None:
+    """Check columns, values, and that no group crosses splits.
+
+    Raises:
+        DfdError: The first thing that is wrong.
+    """
+    missing = [name for name in COLUMNS if name not in manifest]
+    if missing:
+        raise DfdError(f"the manifest lacks the columns {', '.join(missing)}; it needs {', '.join(COLUMNS)}.")
+    for column, allowed in (("label", LABELS), ("split", SPLITS)):
+        strange = manifest[column][manifest[column].notna() & ~manifest[column].isin(allowed)]
+        if len(strange):
+            raise DfdError(
+                f"the manifest has {column} {strange.iloc[0]!r} for {manifest.loc[strange.index[0], 'path']}; "
+                f"it must be one of {', '.join(allowed)}, or empty."
+            )
+    for column in ("path", "group"):
+        if manifest[column].isna().any():
+            raise DfdError(f"the manifest has a row without a {column}; fill it in.")
+    twice = manifest["path"][manifest["path"].duplicated()]
+    if len(twice):
+        raise DfdError(f"the manifest lists {twice.iloc[0]} more than once; keep one row.")
+    assert_disjoint(manifest)
+
+
+def write_manifest(manifest: pd.DataFrame, csv_path: str | Path) -> None:
+    """Write a manifest atomically; what is missing becomes an empty field."""
+    write_csv(manifest, csv_path)
+
+
+def read_manifest(csv_path: str | Path, root: str | Path | None = None) -> pd.DataFrame:
+    """Read and check a manifest.
+
+    Args:
+        csv_path: The file that `write_manifest` wrote.
+        root: The folder that its paths start from; the folder of the file when not given.
+
+    Raises:
+        DfdError: No such file, no manifest, paths that leave the root, or images that are not there.
+    """
+    csv_path = Path(csv_path)
+    root = Path(root) if root is not None else csv_path.parent
+    try:
+        manifest = pd.read_csv(csv_path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise DfdError(f"no manifest at {csv_path}; check the path.") from None
+    except (OSError, ValueError) as error:
+        raise DfdError(f"{csv_path} cannot be read as a manifest ({error}).") from error
+    manifest = manifest.astype(object).where(manifest != "", None)
+    manifest.attrs["root"] = str(root)
+    validate(manifest)
+    for path in manifest["path"]:
+        pure = PurePosixPath(path.replace("\\", "/"))
+        if pure.is_absolute() or ".." in pure.parts or ":" in pure.parts[0]:
+            raise DfdError(
+                f"{csv_path} lists {path!r}, which leaves its root; make paths relative to the root."
+            )
+    missing = [path for path in manifest["path"].iloc[:20] if not (root / path).exists()]
+    if missing:
+        raise DfdError(
+            f"{csv_path} lists {missing[0]}, which is not in {root}; pass root= with the image folder."
+        )
+    return manifest
+
+
+def root_of(manifest: pd.DataFrame) -> Path:
+    """Return the folder that the paths start from. Raises `DfdError` where the table does not know it."""
+    if "root" not in manifest.attrs:
+        raise DfdError("the manifest does not know its folder; set manifest.attrs['root'].")
+    return Path(manifest.attrs["root"])
+
+
+def subsample(manifest: pd.DataFrame, max_images: int, seed: int = 0) -> pd.DataFrame:
+    """Draw about `max_images` images, whole groups, even over split, label and category; 0 takes all."""
+    if not max_images or len(manifest) <= max_images:
+        return manifest
+    keys = [manifest[name].fillna("") for name in ("split", "label", "category")]
+    strata = pd.MultiIndex.from_arrays(keys).factorize(sort=True)[0]
+    quota = np.full(strata.max() + 1, max(1, max_images // (strata.max() + 1)))
+    positions: dict[str, list[int]] = {}
+    for position, group in enumerate(manifest["group"]):
+        positions.setdefault(group, []).append(position)
+    names = sorted(positions)
+    chosen: list[int] = []
+    for i in np.random.default_rng(seed).permutation(len(names)):
+        members = positions[names[i]]
+        if all(quota[strata[position]] > 0 for position in members):
+            chosen += members
+            np.subtract.at(quota, strata[members], 1)
+    return manifest.iloc[sorted(chosen)].reset_index(drop=True)
+
+
+def categories_of(manifest: pd.DataFrame) -> tuple[str, ...]:
+    """Return the names of the categories of the training images, sorted."""
+    return tuple(sorted(manifest.loc[manifest["split"] == "train", "category"].dropna().unique()))
+
+
+def summary(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Count the images: a row for each split and category, a column for each label."""
+    filled = manifest[["split", "category", "label"]].fillna(
+        {"category": "–", "label": "unlabelled", "split": "–"}
+    )
+    order = [name for name in (*SPLITS, "–") if name in set(filled["split"])]
+    columns = [name for name in (*LABELS, "unlabelled") if name in set(filled["label"])]
+    counts = filled.value_counts().unstack("label", fill_value=0)
+    return counts.reindex(order, level="split")[columns].rename_axis(columns=None)
+
+
+def fingerprint(manifest: pd.DataFrame) -> str:
+    """Return 16 hex digits that change with the rows and with the image files.
+
+    Of a file it covers the size and the first and last 4 KB. Where the data lies and the order of the rows
+    do not matter.
+    """
+    root, digest = root_of(manifest), hashlib.blake2b(digest_size=8)
+    table = manifest[list(COLUMNS)].fillna("").astype(str).sort_values("path")
+    for row in table.itertuples(index=False):
+        digest.update("\0".join(row).encode(errors="surrogateescape"))
+        digest.update(_file_sample(root / row.path))
+    return digest.hexdigest()
+
+
+def _file_sample(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            start = file.read(_SAMPLE_BYTES)
+            file.seek(max(0, size - _SAMPLE_BYTES))
+            return f"{size}".encode() + start + file.read(_SAMPLE_BYTES)
+    except OSError:
+        return b"missing"
+
+
+def _checked_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    for folder, label in labels.items():
+        if label not in LABELS:
+            raise DfdError(f"labels maps {folder!r} to {label!r}; it must be 'real' or 'fake'.")
+    return {folder.lower(): label for folder, label in labels.items()}
+
+
+def _walk(root: Path) -> tuple[list[str], list[str], Counter[str]]:
+    """Return the image files and the folders below the root, as sorted posix paths, and what was skipped."""
+    files, folders, skipped = [], [], Counter()
+    home = os.path.realpath(root)
+    for folder, names, entries in os.walk(root):
+        below = os.path.relpath(folder, root).replace(os.sep, "/")
+        skipped["hidden"] += sum(_is_hidden(name) for name in names)
+        skipped["linked folder"] += sum(Path(folder, name).is_symlink() for name in names)
+        names[:] = sorted(name for name in names if not _is_hidden(name))
+        folders.append(below)
+        for entry in entries:
+            if _is_hidden(entry):
+                skipped["hidden"] += 1
+            elif os.path.splitext(entry)[1].lower() not in IMAGE_SUFFIXES:  # noqa: PTH122 - 100,000 files
+                skipped["not an image"] += 1
+            elif os.path.islink(path := f"{folder}/{entry}") and not os.path.realpath(path).startswith(  # noqa: PTH114
+                home + os.sep
+            ):
+                skipped["link out of the folder"] += 1
+            else:
+                files.append(entry if below == "." else f"{below}/{entry}")
+    return sorted(files), folders, +skipped
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "__MACOSX")) or name == "Thumbs.db"
+
+
+def _table(files: list[str], places: list[Place]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "path": files,
+            "label": [place.label for place in places],
+            "category": [place.category for place in places],
+            "split": [place.split for place in places],
+            "group": [place.group or path for place, path in zip(places, files, strict=True)],
+            "generator": [place.generator for place in places],
+        },
+        dtype=object,
+    )
+
+
+def _require_labels(manifest: pd.DataFrame, root: Path, folders: list[str]) -> pd.DataFrame:
+    """Check that both labels can be told; leave out stray images without one, with a warning."""
+    trained = manifest["split"] != "test"
+    counts = manifest.loc[trained, "label"].value_counts()
+    missing = [label for label in LABELS if not counts.get(label)]
+    if missing:
+        found = sorted({path.rsplit("/", 1)[-1] for path in folders if path != "."}) or ["no folder"]
+        shown = ", ".join(found[:12]) + (", …" if len(found) > 12 else "")
+        empty = [label for label in missing if any(p == label for f in folders for p in f.lower().split("/"))]
+        if empty:
+            raise DfdError(f"{root} has a '{empty[0]}' folder without any image in it; put images there.")
+        if len(missing) == 2:
+            raise DfdError(
+                f"{root} does not tell real from fake (found: {shown}). Name the folders 'real' and 'fake', or "
+                'pass labels={"<folder>": "real", "<folder>": "fake"}.'
+            )
+        there = "fake" if missing == ["real"] else "real"
+        raise DfdError(
+            f"{root} has a '{there}' folder but no '{missing[0]}' one (found: {shown}). Rename it, or pass "
+            f'labels={{"<folder>": "{missing[0]}"}}.'
+        )
+    stray = trained & manifest["label"].isna()
+    if stray.any():
+        example = manifest.loc[stray, "path"].iloc[0]
+        warnings.warn(
+            f"{stray.sum()} images in {root} stand in no real or fake folder and are left out, e.g. {example}; "
+            "pass labels={...} to use them.",
+            stacklevel=3,
+        )
+        manifest.attrs["skipped"]["without a label"] = int(stray.sum())
+        manifest = manifest[~stray].reset_index(drop=True)
+    return manifest
