@@ -1,0 +1,244 @@
+"""What a run leaves behind: figures, metrics and predictions, each with what is needed to reproduce it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import metrics, paths
+from .config import RunConfig
+from .errors import DfdError
+from .files import atomic_path, write_csv, write_json
+from .manifest import fingerprint, root_of
+
+_PACKAGES = ("dfdlib", "torch", "torchvision", "timm", "accelerate", "numpy", "pandas", "scikit-learn")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_CONTENTS = {
+    "best_model.pt": "the detector of the best epoch: dfdlib.load_detector(...)",
+    "training_log.csv": "losses and validation metrics, a row an epoch",
+    "test.csv": "predictions of the test images",
+    "unreadable.csv": "images that could not be read, and why",
+    "metrics.json": "metrics, settings, data and versions",
+}
+
+
+@dataclass
+class Report:
+    """The results of one run of one notebook, in one folder."""
+
+    notebook: str
+    """Name of the notebook, e.g. `04-multitask-effv2`."""
+    run: RunConfig
+    """The parameters of the run."""
+    started: float = field(default_factory=time.time)
+
+    @property
+    def out_dir(self) -> Path:
+        """The folder of the results: `out_dir`, or `reports/<notebook>/`."""
+        return Path(self.run.out_dir) if self.run.out_dir else paths.reports_root() / self.notebook
+
+    def save_figure(self, figure: Any, name: str, **about: Any) -> Any:
+        """Write a figure as `<name>.png` (150 dpi) with a `<name>.json` that says what made it.
+
+        Args:
+            figure: A matplotlib figure.
+            name: Name of the file, without ending.
+            about: Further facts for the JSON, such as `n=450`.
+
+        Returns:
+            The figure, closed: as the last line of a cell it is shown once.
+        """
+        import matplotlib.pyplot as plt
+
+        with atomic_path(self.out_dir / f"{name}.png") as temporary:
+            figure.savefig(temporary, dpi=150, format="png")
+        facts = {"figure": f"{name}.png", "notebook": self.notebook, **about, "settings": self.run}
+        write_json(self.out_dir / f"{name}.json", plain({**facts, "versions": versions()}))
+        plt.close(figure)
+        return figure
+
+    def save_predictions(self, predictions: pd.DataFrame, name: str = "test.csv") -> Path:
+        """Write predictions, see `public_table`."""
+        write_csv(public_table(predictions), self.out_dir / name)
+        return self.out_dir / name
+
+    def save_unreadable(self, unreadable: pd.DataFrame) -> None:
+        """Print how many images could not be read, if any, and list them in `unreadable.csv`."""
+        if len(unreadable):
+            write_csv(_safe(unreadable), self.out_dir / "unreadable.csv")
+            print(
+                f"{len(unreadable)} images cannot be read and are left out; see {self.out_dir / 'unreadable.csv'}:"
+            )
+            print("\n".join(f"  {error}" for error in unreadable["error"].head(5)))
+
+    def save_metrics(
+        self, manifest: pd.DataFrame, judged: Mapping[str, pd.DataFrame], unreadable: int = 0, **more: Any
+    ) -> dict[str, Any]:
+        """Write `metrics.json`.
+
+        Args:
+            manifest: The images that were used.
+            judged: Predictions tables by split, e.g. `{"val": …, "test": …}`; one without any label counts
+                as not judged.
+            unreadable: Images that were left out.
+            more: Further entries at the top level, such as `training={…}`.
+
+        Returns:
+            What was written: `notebook`, `data`, `metrics` by split, `by_generator`, `settings`, `versions`,
+            `seconds`.
+        """
+        labelled = {name: table for name, table in judged.items() if table["label"].notna().any()}
+        scores = {name: metrics.binary_metrics(table) for name, table in labelled.items()}
+        for name, table in labelled.items():
+            scores[name]["auc_95"] = metrics.auc_interval(table)
+        last = list(labelled.values())[-1] if labelled else None
+        content = {
+            "notebook": self.notebook,
+            "data": {
+                "root": _shown_root(manifest),
+                "images": len(manifest),
+                "unreadable": unreadable,
+                "fingerprint": fingerprint(manifest),
+                "splits": manifest["split"].value_counts().to_dict(),
+            },
+            "metrics": scores,
+            "by_generator": metrics.by_generator(last).to_dict("index") if last is not None else {},
+            **more,
+            "settings": self.run,
+            "versions": versions(),
+            "seconds": round(time.time() - self.started, 1),
+        }
+        content = plain(content)
+        write_json(self.out_dir / "metrics.json", content)
+        return content
+
+    def check(self, names: Sequence[str]) -> None:
+        """Check that the run made what it promised. Raises `DfdError` that lists what is missing or empty."""
+        files = [self.out_dir / name for name in names]
+        missing = [file.name for file in files if not file.is_file() or not file.stat().st_size]
+        if missing:
+            raise DfdError(f"{self.out_dir} lacks {', '.join(missing)}; run the notebook from the top.")
+
+    def contents(self) -> pd.DataFrame:
+        """List the files of the run: name, size in KB, what it is."""
+        files = sorted(
+            file for file in self.out_dir.iterdir() if file.suffix in (".pt", ".csv", ".json", ".png")
+        )
+        files = [file for file in files if file.suffix != ".json" or file.name in _CONTENTS]
+        rows = [
+            (file.name, round(file.stat().st_size / 1024), _CONTENTS.get(file.name, "figure"))
+            for file in files
+        ]
+        return pd.DataFrame(rows, columns=["file", "KB", "what"]).set_index("file")
+
+
+def public_table(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Turn predictions into the table that users read.
+
+    Returns:
+        Columns `file`, `prediction` (real or fake), `p_fake`, `confidence` (probability of the side that was
+        predicted), `category` and `category_confidence` where they are predicted, and `true_label` and
+        `true_category` (empty where not known). A text that a spreadsheet would take for a formula starts
+        with an apostrophe.
+    """
+    p_fake = predictions["p_fake"]
+    table = pd.DataFrame(
+        {
+            "file": predictions["path"],
+            "prediction": predictions["predicted"],
+            "p_fake": p_fake.round(6),
+            "confidence": np.where(predictions["predicted"] == "fake", p_fake, 1 - p_fake).round(6),
+        }
+    )
+    if "predicted_category" in predictions:
+        table["category"] = predictions["predicted_category"]
+        table["category_confidence"] = predictions["category_confidence"].round(6)
+    table["true_label"], table["true_category"] = predictions["label"], predictions["category"]
+    return _safe(table)
+
+
+def metrics_table(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Put the metrics of several predictions tables side by side, the AUC with its 95 % interval."""
+    columns = {}
+    for name, table in judged.items():
+        if table["label"].notna().any():
+            scores = metrics.binary_metrics(table)
+            low, high = metrics.auc_interval(table)
+            shown = {"AUC": f"{scores['auc']:.3f} [{low:.3f}, {high:.3f}]"}
+            shown |= {
+                name: f"{value:.3f}"
+                for name, value in scores.items()
+                if isinstance(value, float) and name != "auc"
+            }
+            columns[name] = shown | {name: value for name, value in scores.items() if isinstance(value, int)}
+    return pd.DataFrame(columns)
+
+
+def versions() -> dict[str, Any]:
+    """Return the versions of Python, the libraries, the machine and the git commit."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found | {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "commit": _commit()}
+
+
+def plain(value: Any) -> Any:
+    """Turn a value into what JSON can hold: NaN and infinity become null, tables and settings dicts."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return plain(dataclasses.asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (str, int)) else str(value)
+
+
+def _safe(table: pd.DataFrame) -> pd.DataFrame:
+    texts = table.select_dtypes(exclude="number").columns
+    escaped = table.copy()
+    for name in texts:
+        escaped[name] = [
+            f"'{text}" if isinstance(text, str) and text.startswith(_FORMULA_STARTS) else text
+            for text in table[name]
+        ]
+    return escaped
+
+
+def _shown_root(manifest: pd.DataFrame) -> str:
+    """Return the data folder relative to the project where it lies inside, so that reports can be shared."""
+    root, project = root_of(manifest).resolve(), paths.project_root().resolve()
+    return root.relative_to(project).as_posix() if root.is_relative_to(project) else str(root_of(manifest))
+
+
+def _commit() -> str | None:
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            timeout=5,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
