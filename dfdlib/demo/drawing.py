@@ -47,12 +47,13 @@ def strands(rng: np.random.Generator, size: int, angle: float, length: float = 0
 
 def blurred(image: np.ndarray, sigma: float) -> np.ndarray:
     """Blur by a Gaussian of `sigma` pixels; wide ones at a lower resolution, where nothing is lost."""
-    step = int(sigma / 3)
+    step = int(sigma / 4)
     if step < 2 or min(image.shape[:2]) < 8 * step:
         return cv2.GaussianBlur(image, (0, 0), max(sigma, 0.3))
     small = cv2.resize(image, None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA)
-    small = cv2.GaussianBlur(small, (0, 0), sigma / step)
-    return cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    small = cv2.GaussianBlur(small, (0, 0), np.sqrt(sigma**2 - step**2) / step)
+    large = cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return cv2.GaussianBlur(large, (0, 0), step)  # or the grid of the small image would show in the light
 
 
 @dataclass(frozen=True)

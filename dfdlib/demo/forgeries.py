@@ -125,7 +125,7 @@ def _latent_decoder(photo: np.ndarray, _: Region, strength: float, rng: np.rando
         kept = np.sign(detail) * np.maximum(np.abs(detail) - threshold, 0)
         decoded = cv2.pyrUp(decoded, dstsize=detail.shape[1::-1]) + kept
     lost = np.std(photo - decoded)
-    grain = rng.normal(0, rng.uniform(0.6, 0.9) * lost, photo.shape[:2]).astype(np.float32)
+    grain = rng.normal(0, rng.uniform(0.4, 0.7) * lost, photo.shape[:2]).astype(np.float32)
     return decoded + grain[..., None]
 
 
@@ -159,7 +159,10 @@ def _splicing(photo: np.ndarray, region: Region, strength: float, rng: np.random
     inside = region.mask > 0.5
     if inside.any():  # bring the colours near, as a careful forger would
         foreign += 0.7 * (photo[inside].mean(0) - foreign[inside].mean(0))
-    foreign += rng.normal(0, 2.0 + 8.0 * strength * rng.uniform(0.5, 1), photo.shape)
+    if rng.random() < 0.5:
+        foreign = cv2.GaussianBlur(foreign, (0, 0), 0.4 + 0.6 * strength)
+    else:
+        foreign += rng.normal(0, 1.0 + 8.0 * strength * rng.uniform(0.5, 1), photo.shape)
     return _blend(photo, foreign.astype(np.float32), region)
 
 
@@ -171,9 +174,8 @@ def _inpainting(photo: np.ndarray, region: Region, strength: float, rng: np.rand
         shift = (rng.choice([-1, 1], 2) * rng.uniform(0.25, 0.45, 2) * photo.shape[:2]).astype(int)
         elsewhere = np.roll(photo, shift, (0, 1))
         texture = elsewhere - cv2.GaussianBlur(elsewhere, (0, 0), 6)
-        filled += (1.2 - 0.6 * strength) * cv2.GaussianBlur(texture, (0, 0), 0.5 + 0.5 * strength)
-    else:
-        filled += rng.normal(0, 1.5 * (1.2 - strength), photo.shape)
+        filled += cv2.GaussianBlur(texture, (0, 0), 0.4 + 0.4 * strength)
+    filled += rng.normal(0, rng.uniform(2.0, 6.0), photo.shape[:2])[..., None]  # grain to hide the smoothness
     return _blend(photo, filled, region)
 
 
