@@ -104,7 +104,7 @@ def set_stem_stride(backbone: nn.Module, stride: int) -> None:
 
 
 class Truncated(nn.Module):
-    """The first feature maps of a timm backbone, pooled.
+    """The first feature maps of a timm backbone.
 
     Traces of manipulation are local, and the early maps of a network keep them apart: classifiers cut off
     after a few blocks generalise better and cost a fraction (Chai et al. 2020, arXiv:2008.10588).
@@ -123,16 +123,16 @@ class Truncated(nn.Module):
         if stages > len(info):
             raise DfdError(f"`stages` is {stages}, and this backbone has {len(info)}; use 0 to keep all.")
         self._index = stages - 1
-        self.last_module, self.head_hidden_size = info[self._index]["module"], info[self._index]["num_chs"]
+        self.last_module, self.num_features = info[self._index]["module"], info[self._index]["num_chs"]
         model.prune_intermediate_layers([self._index], prune_norm=True, prune_head=True)
         self.model = model
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images [B, C, H, W] to the mean of the last kept map, [B, F]."""
+        """Map images [B, C, H, W] to the last kept map, [B, F, h, w]."""
         maps = self.model.forward_intermediates(
             images, indices=[self._index], stop_early=True, intermediates_only=True, output_fmt="NCHW"
         )
-        return maps[-1].mean((2, 3))
+        return maps[-1]
 
 
 def first_convolution(backbone: nn.Module) -> nn.Conv2d:

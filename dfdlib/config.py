@@ -51,7 +51,7 @@ class TrainConfig:
     seed: int = 0
     """Seeds the order of the images, the augmentation and dropout."""
     workers: int = 0
-    """Processes that decode images when they do not fit the cache."""
+    """Processes that decode images where they do not fit the cache; 0 for one a core."""
     tensorboard: bool = False
     """Write TensorBoard logs to `out_dir/tensorboard` as well."""
 
@@ -94,7 +94,7 @@ class RunConfig:
     max_images: int
     """Use at most so many images, drawn evenly over classes; 0 for all."""
     workers: int
-    """Processes that decode images; 0 decodes in the main process."""
+    """Processes and threads that draw and decode images; 0 for one a core."""
 
     def __post_init__(self) -> None:
         _check_types(self)

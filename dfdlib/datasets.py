@@ -17,10 +17,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm.auto import tqdm
 
+from .config import RunConfig
+from .demo import demo_manifest
 from .errors import DfdError
 from .files import atomic_path, write_json
 from .imageio import ImageError, fit_image, read_image
-from .manifest import root_of
+from .manifest import open_data, root_of, subsample
 from .paths import cache_root
 
 CACHE_LIMIT_BYTES = 8 * 2**30
@@ -28,6 +30,13 @@ CACHE_LIMIT_BYTES = 8 * 2**30
 
 _CACHE_VERSION = 1
 _CHUNK = 256
+
+
+def load_manifest(run: RunConfig) -> pd.DataFrame:
+    """Return the manifest of a run: of its `data_dir`, or of the demo set where that is empty."""
+    if run.data_dir:
+        return open_data(run.data_dir, run.seed, run.max_images)
+    return subsample(demo_manifest(workers=run.workers), run.max_images, run.seed)
 
 
 class Batch(TypedDict):
@@ -155,7 +164,7 @@ def make_loader(
         batch_size=batch_size,
         sampler=sampler,
         drop_last=sampler is not None and len(dataset) >= batch_size,
-        num_workers=workers if dataset._pixels is None else 0,
+        num_workers=(workers or os.cpu_count() or 1) if dataset._pixels is None else 0,
         collate_fn=_as_it_is,
         pin_memory=torch.cuda.is_available(),
     )

@@ -94,6 +94,26 @@ class Normalize(nn.Module):
             return normal if self.residual is None else torch.cat([normal, self.residual(images)], 1)
 
 
+class ContextHead(nn.Sequential):
+    """A category head on an early feature map, whose units see too little to know an object.
+
+    Three strided convolutions widen what is seen to the whole image at little cost.
+    """
+
+    def __init__(self, n_features: int, n_categories: int) -> None:
+        """Map features [B, F, h, w] to logits [B, C]."""
+        widths = [n_features, 96, 128, 192]
+        layers: list[nn.Module] = []
+        for narrow, wide in zip(widths[:-1], widths[1:], strict=True):
+            layers += [
+                nn.Conv2d(narrow, wide, 3, 2, 1, bias=False),
+                nn.BatchNorm2d(wide),
+                nn.SiLU(inplace=True),
+            ]
+        pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(widths[-1], n_categories)]
+        super().__init__(*layers, *pool)
+
+
 class TimmNetwork(nn.Module):
     """A timm backbone with a real/fake head and, given categories, a category head beside it."""
 
@@ -126,17 +146,20 @@ class TimmNetwork(nn.Module):
         """
         super().__init__()
         self.backbone, self.origin = create_backbone(backbone, pretrained, weights)
-        if residual:
-            widen_stem(self.backbone, extra_channels=3, trained=self.origin != SCRATCH)
         if stem_stride:
             set_stem_stride(self.backbone, stem_stride)
+        if residual:
+            widen_stem(self.backbone, extra_channels=3, trained=self.origin != SCRATCH)
         if stages:
             self.backbone = Truncated(self.backbone, stages)
         self.normalize = Normalize(mean, std, residual)
-        n_features = getattr(self.backbone, "head_hidden_size", self.backbone.num_features)
+        n_features = getattr(self.backbone, "head_hidden_size", None) or self.backbone.num_features
         self.dropout = nn.Dropout(drop_rate)
         self.fake_head = nn.Linear(n_features, 1)
-        self.category_head = nn.Linear(n_features, n_categories) if n_categories else None
+        self.category_head = None
+        if n_categories:
+            simple = nn.Sequential(nn.Dropout(drop_rate), nn.Linear(n_features, n_categories))
+            self.category_head = ContextHead(n_features, n_categories) if stages else simple
 
     @property
     def target_layer(self) -> str:
@@ -147,9 +170,12 @@ class TimmNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Logits:
         """Map images [B, 3, H, W], uint8 or float in [0, 1], to `Logits`."""
-        features = self.dropout(self.backbone(self.normalize(images)))
-        category = self.category_head(features).float() if self.category_head is not None else None
-        return Logits(self.fake_head(features).squeeze(1).float(), category)
+        features = self.backbone(self.normalize(images))
+        pooled = features.mean((2, 3)) if isinstance(self.backbone, Truncated) else features
+        fake = self.fake_head(self.dropout(pooled)).squeeze(1).float()
+        if self.category_head is None:
+            return Logits(fake, None)
+        return Logits(fake, self.category_head(features).float())
 
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"timm": TimmNetwork}
