@@ -84,9 +84,10 @@ class ImageDataset(Dataset):
 
     def _set_targets(self) -> None:
         label = self.manifest["label"].map({"real": 0.0, "fake": 1.0})
-        codes = pd.Categorical(self.manifest["category"], categories=list(self.categories)).codes
+        places = {name: place for place, name in enumerate(self.categories)}
+        codes = [places.get(name, -1) for name in self.manifest["category"]]
         self.fake = torch.from_numpy(label.to_numpy(np.float32, na_value=np.nan).copy())
-        self.category = torch.from_numpy(codes.astype(np.int64))
+        self.category = torch.tensor(codes, dtype=torch.int64)
 
     def subset(self, chosen: pd.Series | np.ndarray) -> ImageDataset:
         """Return the images that a boolean mask [n] chooses; the cache is shared."""

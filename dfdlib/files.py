@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from .errors import DfdError
+
+# Linux allows file names that are no text; Python holds them as lone surrogates, which UTF-8 refuses.
+_ODD_NAMES = "backslashreplace"
 
 
 @contextmanager
@@ -24,35 +27,33 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             there before is untouched.
     """
     path = Path(path)
-    temporary = None
+    # The ending stays, for writers that go by it.
+    temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name[-50:]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".", suffix=f"-{path.name[-60:]}", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        temporary.touch(exist_ok=False)  # unlike tempfile's, readable for whom the umask says
         yield temporary
-        with temporary.open("rb") as written:
+        with temporary.open("rb+") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        kept = "; the file that was there is untouched" if path.exists() else ""
+        kept = "; the file that was there is untouched" if os.access(path, os.F_OK) else ""
         raise DfdError(f"cannot write {path}: {error.strerror or error}{kept}.") from error
     finally:
-        if temporary is not None:
+        with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write text as UTF-8. Raises `DfdError`, see `atomic_path`."""
+    """Write text as UTF-8, what it cannot hold as `\\udc…`. Raises `DfdError`, see `atomic_path`."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors=_ODD_NAMES)
 
 
 def write_csv(table: pd.DataFrame, path: str | Path) -> None:
     """Write a table without its index. Raises `DfdError`, see `atomic_path`."""
     with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False)
+        table.to_csv(temporary, index=False, encoding="utf-8", errors=_ODD_NAMES)
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -27,7 +27,7 @@ def auc(truth: np.ndarray, score: np.ndarray) -> float:
         0 to 1; NaN where only one class is present.
 
     Raises:
-        DfdError: A score is NaN.
+        DfdError: A score is NaN or infinite, or a label is neither 0 nor 1.
     """
     truth, score = _checked(truth, score)
     return float(_weighted_auc(truth, score, np.ones((1, len(truth))))[0])
@@ -66,12 +66,17 @@ def binary_metrics(predictions: pd.DataFrame, threshold: float | None = None) ->
         `auc`, `ap`, `eer`, `accuracy`, `balanced_accuracy`, `f1`, `real_accuracy`, `fake_accuracy`,
         `log_loss`, `brier`, `threshold`, `n`, `n_real`, `n_fake` and, where the category is known and
         predicted, `category_accuracy` and `n_category`. NaN where a class is missing.
+
+    Raises:
+        DfdError: A column is missing, or `p_fake` is not between 0 and 1.
     """
-    known = predictions[predictions["label"].notna()]
+    known = _labelled(predictions)
     if threshold is None:
         threshold = predictions.attrs.get("threshold", 0.5)
     truth = (known["label"] == "fake").to_numpy(int)
     p_fake = known["p_fake"].to_numpy(float)
+    if ((p_fake < 0) | (p_fake > 1)).any():
+        raise DfdError("`p_fake` must lie between 0 and 1; these look like logits.")
     called = (p_fake >= threshold).astype(int)
     right = called == truth
     real, fake = _mean(right[truth == 0]), _mean(right[truth == 1])
@@ -104,25 +109,37 @@ def auc_interval(
     """Bootstrap interval of the AUC that resamples *groups*: images of one source are not independent.
 
     Args:
-        predictions: See `inference.predictions_table`.
-        n_resamples: Bootstrap samples.
-        level: Coverage of the percentile interval.
+        predictions: See `inference.predictions_table`; the order of its rows does not matter. An image
+            without a group stands for itself.
+        n_resamples: Bootstrap samples; one without both classes does not count.
+        level: Coverage of the percentile interval (Efron & Tibshirani 1993).
         seed: Draws the samples.
 
     Returns:
         Lower and upper end; NaN where only one class is present.
+
+    Raises:
+        DfdError: A column is missing, no resamples, or a level that is not between 0 and 1.
     """
-    known = predictions[predictions["label"].notna()]
+    if n_resamples < 1 or not 0 < level < 1:
+        raise DfdError(f"an interval needs resamples and a level in (0, 1), not {n_resamples} and {level}.")
+    known = _labelled(predictions, "group")
     truth, score = _checked(known["label"] == "fake", known["p_fake"])
     if not 0 < truth.sum() < len(truth):
         return np.nan, np.nan
-    groups, names = pd.factorize(known["group"])
-    rng, chance = np.random.default_rng(seed), np.full(len(names), 1 / len(names))
+    groups, names = pd.factorize(known["group"], sort=True)
+    alone = groups < 0
+    groups[alone] = len(names) + np.arange(alone.sum())
+    n_groups = groups.max() + 1
+    rng, chance = np.random.default_rng(seed), np.full(n_groups, 1 / n_groups)
     values = []
     for start in range(0, n_resamples, 100):  # in blocks, so that memory stays bounded
-        draws = rng.multinomial(len(names), chance, size=min(100, n_resamples - start))
+        draws = rng.multinomial(n_groups, chance, size=min(100, n_resamples - start))
         values.append(_weighted_auc(truth, score, draws[:, groups]))
-    low, high = np.nanquantile(np.concatenate(values), [(1 - level) / 2, (1 + level) / 2])
+    values = np.concatenate(values)
+    if np.isnan(values).all():
+        return np.nan, np.nan
+    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
@@ -133,8 +150,9 @@ def by_generator(predictions: pd.DataFrame) -> pd.DataFrame:
         Index `generator`; columns `n`, `auc`, `auc_low`, `auc_high` (95 %, see `auc_interval`),
         `fake_accuracy` at the threshold and `mean_p_fake`.
     """
-    fakes = predictions[(predictions["label"] == "fake") & predictions["generator"].notna()]
-    reals = predictions[predictions["label"] == "real"]
+    known = _labelled(predictions, "generator")
+    fakes = known[(known["label"] == "fake") & known["generator"].notna()]
+    reals = known[known["label"] == "real"]
     rows = {name: _against(part, reals) for name, part in fakes.groupby("generator", sort=True)}
     columns = ["n", "auc", "auc_low", "auc_high", "fake_accuracy", "mean_p_fake"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("generator")
@@ -142,7 +160,8 @@ def by_generator(predictions: pd.DataFrame) -> pd.DataFrame:
 
 def by_category(predictions: pd.DataFrame) -> pd.DataFrame:
     """Judge the images of each category by themselves: index `category`, columns of `binary_metrics`."""
-    known = predictions[predictions["label"].notna() & predictions["category"].notna()]
+    known = _labelled(predictions, "category")
+    known = known[known["category"].notna()]
     rows = {name: binary_metrics(part) for name, part in known.groupby("category", sort=True)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("category")
 
@@ -155,7 +174,7 @@ def choose_threshold(truth: np.ndarray, p_fake: np.ndarray) -> float:
         p_fake: [N], 0 to 1.
 
     Returns:
-        The middle of the best gap between two scores; 0.5 where only one class is present.
+        The middle of the widest of the best gaps between two scores; 0.5 where only one class is present.
     """
     truth, p_fake = _checked(truth, p_fake)
     if not 0 < truth.sum() < len(truth):
@@ -170,7 +189,9 @@ def choose_threshold(truth: np.ndarray, p_fake: np.ndarray) -> float:
     widths = np.diff(edges)
     best = np.flatnonzero(errors <= errors.min() + 1e-12)
     cut = best[np.argmax(widths[best])]
-    return float((edges[cut] + edges[cut + 1]) / 2)
+    low, high = edges[cut], edges[cut + 1]
+    middle = (low + high) / 2
+    return float(middle if middle > low else high)  # near 1 a middle can round down onto a real image's score
 
 
 def fit_temperature(truth: np.ndarray, logits: np.ndarray) -> float:
@@ -193,6 +214,16 @@ def fit_temperature(truth: np.ndarray, logits: np.ndarray) -> float:
     return float(np.exp(fitted.x))
 
 
+def _labelled(predictions: pd.DataFrame, *needed: str) -> pd.DataFrame:
+    """Return the rows with a label."""
+    missing = [name for name in ("label", "p_fake", *needed) if name not in predictions]
+    if missing:
+        raise DfdError(
+            f"the predictions lack the columns {', '.join(missing)}; make them with dfdlib.predict."
+        )
+    return predictions[predictions["label"].notna()]
+
+
 def _against(fakes: pd.DataFrame, reals: pd.DataFrame) -> list[float]:
     both = pd.concat([fakes, reals])
     both.attrs = dict(fakes.attrs)
@@ -202,14 +233,17 @@ def _against(fakes: pd.DataFrame, reals: pd.DataFrame) -> list[float]:
 
 
 def _checked(truth: Any, score: Any) -> tuple[np.ndarray, np.ndarray]:
-    truth, score = np.asarray(truth).astype(int), np.asarray(score, float)
+    truth, score = np.asarray(truth), np.asarray(score, float)
     if truth.shape != score.shape or truth.ndim != 1:
         raise DfdError(f"labels {truth.shape} and scores {score.shape} must be two lists of the same length.")
-    if np.isnan(score).any():
+    if not np.isin(truth, (0, 1)).all():
+        raise DfdError("labels must be 0 (real) or 1 (fake); leave out the images that have none.")
+    broken = ~np.isfinite(score)
+    if broken.any():
         raise DfdError(
-            f"{np.isnan(score).sum()} of {len(score)} scores are NaN; the model's output is broken."
+            f"{broken.sum()} of {len(score)} scores are NaN or infinite; the model's output is broken."
         )
-    return truth, score
+    return truth.astype(int), score
 
 
 def _weighted_auc(truth: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -104,7 +105,7 @@ class ContextHead(nn.Sequential):
         """Map features [B, F, h, w] to logits [B, C]."""
         widths = [n_features, 96, 128, 192]
         layers: list[nn.Module] = []
-        for narrow, wide in zip(widths[:-1], widths[1:], strict=True):
+        for narrow, wide in pairwise(widths):
             layers += [
                 nn.Conv2d(narrow, wide, 3, 2, 1, bias=False),
                 nn.BatchNorm2d(wide),

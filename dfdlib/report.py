@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,9 @@ from .config import RunConfig
 from .errors import DfdError
 from .files import atomic_path, write_csv, write_json
 from .manifest import fingerprint, root_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _PACKAGES = ("dfdlib", "torch", "torchvision", "timm", "accelerate", "numpy", "pandas", "scikit-learn")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -49,24 +52,34 @@ class Report:
         """The folder of the results: `out_dir`, or `reports/<notebook>/`."""
         return Path(self.run.out_dir) if self.run.out_dir else paths.reports_root() / self.notebook
 
-    def save_figure(self, figure: Any, name: str, **about: Any) -> Any:
+    def save_figure(
+        self, figure: Figure, name: str, data: pd.DataFrame | None = None, **about: Any
+    ) -> Figure:
         """Write a figure as `<name>.png` (150 dpi) with a `<name>.json` that says what made it.
 
         Args:
-            figure: A matplotlib figure.
-            name: Name of the file, without ending.
+            figure: A figure, such as one of `plots`.
+            name: Name of the files, without ending.
+            data: The manifest or predictions that it shows; their number, root and fingerprint are written.
             about: Further facts for the JSON, such as `n=450`.
 
         Returns:
             The figure, closed: as the last line of a cell it is shown once.
+
+        Raises:
+            DfdError: A file cannot be written.
         """
         import matplotlib.pyplot as plt
 
         with atomic_path(self.out_dir / f"{name}.png") as temporary:
-            figure.savefig(temporary, dpi=150, format="png")
-        facts = {"figure": f"{name}.png", "notebook": self.notebook, **about, "settings": self.run}
-        write_json(self.out_dir / f"{name}.json", plain({**facts, "versions": versions()}))
+            background = figure.get_facecolor()  # a dark style of the user's would win over it
+            figure.savefig(temporary, dpi=150, format="png", facecolor=background)
         plt.close(figure)
+        facts = {"figure": f"{name}.png", "notebook": self.notebook}
+        if data is not None:
+            facts |= {"n": len(data), "data": _identity(data)}
+        facts |= {**about, "settings": self.run, "versions": versions()}
+        write_json(self.out_dir / f"{name}.json", plain(facts))
         return figure
 
     def save_predictions(self, predictions: pd.DataFrame, name: str = "test.csv") -> Path:
@@ -107,10 +120,9 @@ class Report:
         content = {
             "notebook": self.notebook,
             "data": {
-                "root": _shown_root(manifest),
+                **_identity(manifest),
                 "images": len(manifest),
                 "unreadable": unreadable,
-                "fingerprint": fingerprint(manifest),
                 "splits": manifest["split"].value_counts().to_dict(),
             },
             "metrics": scores,
@@ -177,12 +189,10 @@ def metrics_table(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             scores = metrics.binary_metrics(table)
             low, high = metrics.auc_interval(table)
             shown = {"AUC": f"{scores['auc']:.3f} [{low:.3f}, {high:.3f}]"}
-            shown |= {
-                name: f"{value:.3f}"
-                for name, value in scores.items()
-                if isinstance(value, float) and name != "auc"
-            }
-            columns[name] = shown | {name: value for name, value in scores.items() if isinstance(value, int)}
+            del scores["auc"]
+            rates = {key: f"{value:.3f}" for key, value in scores.items() if isinstance(value, float)}
+            counts = {key: value for key, value in scores.items() if isinstance(value, int)}
+            columns[name] = shown | rates | counts
     return pd.DataFrame(columns)
 
 
@@ -198,18 +208,20 @@ def versions() -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Turn a value into what JSON can hold: NaN and infinity become null, tables and settings dicts."""
+    """Turn a value into what JSON can hold: what is missing or not finite becomes null, settings a dict."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return plain(dataclasses.asdict(value))
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, set)):
         return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return plain(value.item())
+    if isinstance(value, (np.generic, np.ndarray)):
+        return plain(value.tolist())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (str, int)) else str(value)
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    return value if isinstance(value, (str, int)) else str(value)
 
 
 def _safe(table: pd.DataFrame) -> pd.DataFrame:
@@ -223,6 +235,10 @@ def _safe(table: pd.DataFrame) -> pd.DataFrame:
     return escaped
 
 
+def _identity(table: pd.DataFrame) -> dict[str, str]:
+    return {"root": _shown_root(table), "fingerprint": fingerprint(table)}
+
+
 def _shown_root(manifest: pd.DataFrame) -> str:
     """Return the data folder relative to the project where it lies inside, so that reports can be shared."""
     root, project = root_of(manifest).resolve(), paths.project_root().resolve()
@@ -230,11 +246,15 @@ def _shown_root(manifest: pd.DataFrame) -> str:
 
 
 def _commit() -> str | None:
-    here = Path(__file__).parent
+    """Return the commit of the checkout that dfdlib runs from; None for an installed package."""
+    checkout = Path(__file__).parents[1]
+    if not (checkout / ".git").exists():  # git itself would go on to a repository around site-packages
+        return None
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=here,
+            cwd=checkout,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # never in the way of a commit in progress
             capture_output=True,
             text=True,
             timeout=5,

@@ -1,0 +1,36 @@
+"""A small demo set and a small data set in folders, made once for all tests."""
+
+import cv2
+import numpy as np
+import pytest
+
+from dfdlib.demo import demo_manifest
+
+
+@pytest.fixture(autouse=True)
+def _own_caches(tmp_path_factory, monkeypatch):
+    """Keep decoded images of the tests out of the user's cache."""
+    monkeypatch.setenv("DFD_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """A demo set of 240 images of 64 pixels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DFD_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+        return demo_manifest(n_images=240, size=64)
+
+
+@pytest.fixture
+def write_images(tmp_path):
+    """Return a function that writes small images to the named files below a folder, and the folder."""
+
+    def write(names):
+        rng = np.random.default_rng(0)
+        for name in names:
+            path = tmp_path / "images" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), rng.integers(0, 256, (24, 24, 3), dtype=np.uint8))
+        return tmp_path / "images"
+
+    return write

@@ -1,0 +1,290 @@
+"""Manifests: every layout that people have, round trips, and refusals that say what to do."""
+
+import os
+import time
+
+import pandas as pd
+import pytest
+
+from dfdlib import DfdError
+from dfdlib.manifest import (
+    categories_of,
+    fingerprint,
+    open_data,
+    read_manifest,
+    root_of,
+    scan,
+    subsample,
+    summary,
+    validate,
+    write_manifest,
+)
+
+LAYOUTS = {
+    "ArtiFact: split/label/category, unlabelled flat test": (
+        ["train/real/animals/1.jpg", "train/fake/animals/2.jpg", "validation/real/vehicles/3.jpg"]
+        + [
+            "validation/fake/vehicles/4.jpg",
+            "train/real/vehicles/7.jpg",
+            "train/fake/vehicles/8.jpg",
+            "test/5.jpg",
+        ],
+        {
+            "train/fake/animals/2.jpg": ("fake", "animals", "train"),
+            "validation/real/vehicles/3.jpg": ("real", "vehicles", "val"),
+            "test/5.jpg": (None, None, "test"),
+        },
+    ),
+    "data/{train,val}/{real,fake}": (
+        ["data/train/real/a.png", "data/train/fake/b.png", "data/val/real/c.png", "data/val/fake/d.png"],
+        {"data/train/real/a.png": ("real", None, "train"), "data/val/fake/d.png": ("fake", None, "val")},
+    ),
+    "Kaggle deepfake-and-real-images, capitals": (
+        ["Dataset/Train/Fake/a.jpg", "Dataset/Train/Real/b.jpg", "Dataset/Validation/Fake/c.jpg"]
+        + ["Dataset/Validation/Real/d.jpg", "Dataset/Test/Fake/e.jpg", "Dataset/Test/Real/f.jpg"],
+        {
+            "Dataset/Train/Real/b.jpg": ("real", None, "train"),
+            "Dataset/Test/Fake/e.jpg": ("fake", None, "test"),
+        },
+    ),
+    "label before split": (
+        ["Fake/train/a.jpg", "Real/train/b.jpg", "Fake/validation/c.jpg", "Real/validation/d.jpg"],
+        {"Fake/train/a.jpg": ("fake", None, "train"), "Real/validation/d.jpg": ("real", None, "val")},
+    ),
+    "unsplit": (
+        ["real/1.jpg", "fake/2.jpeg", "REAL/3.JPG"],
+        {"REAL/3.JPG": ("real", None, None), "fake/2.jpeg": ("fake", None, None)},
+    ),
+    "unsplit with categories": (
+        ["real/animals/1.jpg", "fake/animals/2.jpg", "real/cars/3.jpg", "fake/cars/4.jpg"],
+        {"fake/cars/4.jpg": ("fake", "cars", None)},
+    ),
+    "140k faces: a folder in a folder": (
+        ["real_vs_fake/real-vs-fake/train/real/1.jpg", "real_vs_fake/real-vs-fake/train/fake/2.jpg"],
+        {"real_vs_fake/real-vs-fake/train/fake/2.jpg": ("fake", None, "train")},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_layouts_are_recognised(name, write_images):
+    files, expected = LAYOUTS[name]
+    manifest = scan(write_images(files)).set_index("path")
+    assert sorted(manifest.index) == sorted(files)
+    for path, (label, category, split) in expected.items():
+        row = manifest.loc[path].astype(object).where(manifest.loc[path].notna(), None)
+        assert (row["label"], row["category"], row["split"]) == (label, category, split), path
+    assert manifest["generator"].isna().all()
+
+
+def test_generator_and_category_of_test_sets_like_cnndetection(write_images):
+    files = [
+        f"{g}/{c}/{label}/1.png"
+        for g in ("progan", "biggan")
+        for c in ("cat", "car")
+        for label in ("0_real", "1_fake")
+    ]
+    manifest = scan(write_images(files)).set_index("path")
+    assert tuple(manifest.loc["biggan/car/1_fake/1.png", ["label", "category", "generator"]]) == (
+        "fake",
+        "car",
+        "biggan",
+    )
+    assert manifest.loc["biggan/car/0_real/1.png", "label"] == "real"
+    assert pd.isna(manifest.loc["biggan/car/0_real/1.png", "generator"])
+
+
+def test_folders_of_frames_are_groups(write_images):
+    files = [f"fake/swap_{v:03d}/{i}.jpg" for v in range(4) for i in range(2)] + [
+        "real/person_1/1.jpg",
+        "real/person_1/2.jpg",
+    ]
+    manifest = scan(write_images(files)).set_index("path")
+    assert manifest["category"].isna().all()
+    assert (
+        manifest.loc["fake/swap_002/0.jpg", "group"]
+        == manifest.loc["fake/swap_002/1.jpg", "group"]
+        == "swap_002"
+    )
+    assert manifest["group"].nunique() == 5
+
+
+def test_reversed_conventions_are_mapped_by_name(write_images):
+    root = write_images(["class_1/a.jpg", "class_0/b.jpg"])
+    manifest = scan(root, labels={"class_1": "real", "class_0": "fake"}).set_index("path")
+    assert manifest.loc["class_1/a.jpg", "label"] == "real"
+
+
+def test_what_is_no_image_is_skipped_and_counted(write_images):
+    root = write_images(["real/1.jpg", "fake/2.jpg"])
+    for name in (
+        "real/._1.jpg",
+        "real/Thumbs.db",
+        "fake/.DS_Store",
+        "fake/readme.txt",
+        "__MACOSX/real/1.jpg",
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    outside = root.parent / "outside.jpg"
+    outside.write_bytes(b"x")
+    (root / "fake/link.jpg").symlink_to(outside)
+    (root / "fake/loop").symlink_to(root)
+    manifest = scan(root)
+    assert list(manifest["path"]) == ["fake/2.jpg", "real/1.jpg"]
+    skipped = manifest.attrs["skipped"]
+    assert skipped == {"hidden": 4, "not an image": 1, "link out of the folder": 1, "linked folder": 1}
+
+
+REFUSED = {
+    "no image": ([], r"holds no image"),
+    "one class": (
+        ["real/1.jpg", "0_fake_old/2.jpg"],
+        r"has a 'real' folder but no 'fake' one \(found: 0_fake_old, real\)\. Rename it",
+    ),
+    "no labels": (["good/1.jpg", "bad/2.jpg"], r"does not tell real from fake \(found: bad, good\)"),
+    "flat": (["1.jpg"], r"does not tell real from fake \(found: no folder\)"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_folders_that_tell_nothing_are_refused(name, write_images, tmp_path):
+    files, message = REFUSED[name]
+    root = write_images(files)
+    root.mkdir(exist_ok=True)
+    with pytest.raises(DfdError, match=message) as caught:
+        scan(root)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_an_empty_class_is_refused(write_images):
+    root = write_images(["train/real/1.jpg"])
+    (root / "train/fake").mkdir()
+    with pytest.raises(DfdError, match="'fake' folder without any image"):
+        scan(root)
+
+
+def test_a_missing_folder_and_a_file_are_refused(tmp_path):
+    with pytest.raises(DfdError, match="no/where does not exist"):
+        scan("no/where")
+    (tmp_path / "x.jpg").write_bytes(b"x")
+    with pytest.raises(DfdError, match=r"x\.jpg is a file"):
+        scan(tmp_path / "x.jpg")
+
+
+def test_a_label_that_is_neither_is_refused(tmp_path):
+    with pytest.raises(DfdError, match="maps 'a' to 'maybe'"):
+        scan(tmp_path, labels={"a": "maybe"})
+
+
+def test_stray_images_are_left_out_aloud(write_images):
+    root = write_images(["real/1.jpg", "fake/2.jpg", "misc/3.jpg"])
+    with pytest.warns(UserWarning, match=r"1 images .*misc/3\.jpg"):
+        manifest = scan(root)
+    assert len(manifest) == 2
+    assert manifest.attrs["skipped"] == {"without a label": 1}
+
+
+def test_without_labels_a_folder_of_photographs_will_do(write_images):
+    manifest = scan(write_images(["animals/1.jpg", "vehicles/2.jpg"]), require_labels=False)
+    assert list(manifest["category"]) == ["animals", "vehicles"]
+    assert manifest["label"].isna().all()
+
+
+@pytest.fixture
+def manifest(write_images):
+    names = [
+        f"{label}/{category}/{i}.png"
+        for label in ("real", "fake")
+        for category in ("NA", "b")
+        for i in range(10)
+    ]
+    return open_data(write_images(names))
+
+
+def test_a_manifest_survives_a_round_trip(manifest, tmp_path):
+    root = root_of(manifest)
+    write_manifest(manifest, root / "manifest.csv")
+    again = read_manifest(root / "manifest.csv")
+    pd.testing.assert_frame_equal(again.fillna(""), manifest.fillna(""), check_dtype=False)
+    assert set(again["category"]) == {"NA", "b"}
+    opened = open_data(root, seed=99)
+    assert list(opened["split"]) == list(manifest["split"]), "a saved split must not be drawn anew"
+    write_manifest(manifest, tmp_path / "m.csv")
+    assert root_of(read_manifest(tmp_path / "m.csv", root=root)) == root
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("label", "maybe", "label 'maybe' for"),
+        ("split", "holdout", "split 'holdout' for"),
+        ("path", "/etc/passwd", "leaves its root"),
+        ("path", "../secret.png", "leaves its root"),
+        ("path", "real/NA/gone.png", "which is not in"),
+        ("group", "", "without a group"),
+    ],
+)
+def test_a_wrong_row_is_refused(manifest, column, value, message):
+    manifest.loc[0, column] = value
+    write_manifest(manifest, root_of(manifest) / "manifest.csv")
+    with pytest.raises(DfdError, match=message):
+        read_manifest(root_of(manifest) / "manifest.csv")
+
+
+def test_a_group_across_splits_is_refused_on_load(manifest):
+    manifest.loc[manifest["split"] == "train", "group"] = "one person"
+    manifest.loc[manifest["split"] == "test", "group"] = "one person"
+    with pytest.raises(DfdError, match="`one person` is in test and train"):
+        validate(manifest)
+
+
+def test_a_path_twice_is_refused(manifest):
+    with pytest.raises(DfdError, match="more than once"):
+        validate(pd.concat([manifest, manifest.head(1)], ignore_index=True))
+
+
+def test_missing_columns_are_named(manifest):
+    with pytest.raises(DfdError, match="lacks the columns group"):
+        validate(manifest.drop(columns="group"))
+
+
+def test_the_fingerprint_is_of_content_and_rows_alone(manifest, tmp_path):
+    before = fingerprint(manifest)
+    assert fingerprint(manifest.sample(frac=1, random_state=1)) == before
+    moved = tmp_path / "moved"
+    root_of(manifest).rename(moved)
+    manifest.attrs["root"] = str(moved)
+    assert fingerprint(manifest) == before
+    file = moved / manifest["path"][0]
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+    assert fingerprint(manifest) != before
+    assert len(before) == 16
+
+
+def test_a_sample_is_even_and_keeps_groups_whole(demo):
+    part = subsample(demo, 72, seed=1)
+    assert 36 <= len(part) <= 72
+    assert part["label"].value_counts().nunique() == 1
+    assert set(part["category"]) == set(demo["category"])
+    assert part.groupby("group").size().eq(2).all()
+    assert subsample(demo, 0).equals(demo)
+    assert part.equals(subsample(demo, 72, seed=1))
+
+
+def test_the_summary_counts(demo):
+    counts = summary(demo)
+    assert counts.to_numpy().sum() == len(demo)
+    assert list(counts.columns) == ["real", "fake"]
+    assert list(counts.index.get_level_values("split").unique()) == ["train", "val", "test"]
+    assert categories_of(demo) == ("animals", "human_faces", "vehicles")
+
+
+def test_a_large_folder_is_scanned_in_seconds(tmp_path):
+    for label in ("real", "fake"):
+        (tmp_path / label).mkdir()
+        for i in range(5000):
+            os.close(os.open(tmp_path / label / f"{i}.jpg", os.O_CREAT))
+    started = time.perf_counter()
+    assert len(scan(tmp_path)) == 10_000
+    assert time.perf_counter() - started < 10

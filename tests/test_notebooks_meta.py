@@ -1,0 +1,91 @@
+"""The rules of CONTRIBUTING.md for notebooks, checked without running one."""
+
+import ast
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from dfdlib import config
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+RUNS = {"04-multitask-effv2": config.MultitaskRun}
+SHARED = [field.name for field in dataclasses.fields(config.RunConfig)]
+TAGS = {"parameters", "nbval-check-output", "nbval-ignore-output"}
+
+pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def code_cells(path):
+    return [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+def parameters(path):
+    (cell,) = [cell for cell in code_cells(path) if "parameters" in cell["metadata"]["tags"]]
+    return {
+        statement.targets[0].id: ast.literal_eval(statement.value)
+        for statement in ast.parse(source(cell)).body
+    }
+
+
+def test_name_and_kernel(path):
+    assert re.fullmatch(r"\d\d-[a-z0-9-]+", path.stem)
+    assert json.loads(path.read_text())["metadata"]["kernelspec"]["name"] == "python3"
+
+
+def test_every_code_cell_has_one_known_tag(path):
+    for cell in code_cells(path):
+        assert len(cell["metadata"]["tags"]) == 1, source(cell)
+        assert set(cell["metadata"]["tags"]) <= TAGS, source(cell)
+
+
+def test_it_tells_and_the_library_does(path):
+    lengths = []
+    for cell in code_cells(path):
+        for node in ast.walk(ast.parse(source(cell))):
+            assert not isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Lambda)), source(cell)
+        lengths.append(len(source(cell).splitlines()))
+    assert max(lengths) <= 25
+    assert sorted(lengths)[len(lengths) // 2] <= 8
+
+
+def test_parameters_are_literals_and_exactly_the_settings_of_the_run(path):
+    fields = [field.name for field in dataclasses.fields(RUNS[path.stem])]
+    assert list(parameters(path)) == fields
+    assert fields[: len(SHARED)] == SHARED
+
+
+def test_every_parameter_is_read_somewhere(path):
+    library = [file.read_text() for file in (ROOT / "dfdlib").rglob("*.py") if file.name != "config.py"]
+    trained = {field.name for field in dataclasses.fields(config.TrainConfig)}
+    notebook = "\n".join(source(cell) for cell in code_cells(path))
+    for name in parameters(path):
+        in_run = re.search(rf"\brun\.{name}\b", "\n".join([notebook, *library]))
+        in_training = name in trained and any(re.search(rf"\bconfig\.{name}\b", text) for text in library)
+        assert in_run or in_training, f"`{name}` is declared and never used"
+
+
+def test_it_was_run_from_top_to_bottom_without_errors(path):
+    counts = [cell["execution_count"] for cell in code_cells(path)]
+    assert counts == list(range(1, len(counts) + 1))
+    assert not [out for cell in code_cells(path) for out in cell["outputs"] if out["output_type"] == "error"]
+
+
+def test_it_is_small_and_tells_nothing_of_the_machine_it_ran_on(path):
+    text = path.read_text()
+    assert len(text) < 400_000
+    assert not re.search(r"/home/|/root/|/work/|/tmp/|/Users/", text)
+    assert "widgets" not in json.loads(text)["metadata"]
+
+
+def test_colab_can_open_it(path):
+    first = "".join(json.loads(path.read_text())["cells"][0]["source"])
+    assert f"notebooks/{path.name}" in first
+    assert "colab-badge.svg" in first

@@ -1,0 +1,126 @@
+"""The project itself: packages in step, arrows between modules, a light import, no path of one machine."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LIBRARY = ROOT / "dfdlib"
+
+# Each room may import from rooms above it, never from below.
+FLOORS = (
+    ("errors", "paths"),
+    ("files", "config"),
+    ("imageio", "layouts", "splits", "runtime", "transforms"),
+    ("manifest",),
+    ("demo",),
+    ("datasets", "metrics", "backbones"),
+    ("models",),
+    ("checkpoint", "inference", "losses", "optimization"),
+    ("training", "plots", "report"),
+)
+
+
+def imports_of(file):
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            inside_demo = file.parent.name == "demo"
+            if inside_demo and node.level == 1:
+                continue
+            yield from [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
+
+
+def test_arrows_go_one_way():
+    floor = {name: i for i, names in enumerate(FLOORS) for name in names}
+    files = [*LIBRARY.glob("*.py"), *LIBRARY.glob("demo/*.py")]
+    for file in files:
+        room = "demo" if file.parent.name == "demo" else file.stem
+        if room != "__init__":
+            for imported in imports_of(file):
+                assert floor[imported] <= floor[room], f"{room} imports {imported}"
+                same_floor = floor[imported] == floor[room]
+                assert (
+                    not same_floor
+                    or (room, imported) in {("imageio", "imageio")}
+                    or floor[room] in (0, 1, 6, 7, 8)
+                ), room
+
+
+def test_the_import_is_light():
+    code = "import time; t = time.time(); import dfdlib, sys; print(time.time() - t, *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    seconds, *modules = done.stdout.split()
+    assert float(seconds) < 2
+    assert not {"torch", "matplotlib", "flask", "IPython"} & set(modules)
+
+
+def test_every_module_is_small_enough_to_read():
+    for file in (*LIBRARY.glob("*.py"), *LIBRARY.glob("demo/*.py")):
+        assert len(file.read_text().splitlines()) <= 400, file
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 60, f"{file}: {node.name}"
+
+
+def test_public_functions_have_types_and_docstrings():
+    for file in (*LIBRARY.glob("*.py"), *LIBRARY.glob("demo/*.py")):
+        tree = ast.parse(file.read_text())
+        assert ast.get_docstring(tree), file
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                assert ast.get_docstring(node), f"{file}: {node.name}"
+                assert node.returns is not None, f"{file}: {node.name}"
+                arguments = [*node.args.args, *node.args.kwonlyargs]
+                assert all(argument.annotation for argument in arguments), f"{file}: {node.name}"
+
+
+def packages():
+    text = (ROOT / "pyproject.toml").read_text()
+    section = text[text.index("dependencies = [") : text.index("tensorboard = [")]
+    return re.findall(r'^\s*"([A-Za-z0-9-]+)>=', section, re.MULTILINE)
+
+
+def test_readme_and_environment_list_the_packages_of_pyproject():
+    readme = (ROOT / "README.md").read_text()
+    listed = readme[readme.index("<!-- packages -->") : readme.index("<!-- /packages -->")]
+    assert sorted(re.findall(r"`([A-Za-z0-9-]+)`", listed)) == sorted(packages())
+    environment = (ROOT / "environment.yml").read_text()
+    assert "-e .[notebooks,test]" in environment, "environment.yml takes its packages from pyproject.toml"
+
+
+def tracked_files():
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout")
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [ROOT / name for name in done.stdout.splitlines() if (ROOT / name).exists()]
+
+
+def test_no_path_of_one_machine_is_in_the_repository():
+    pattern = re.compile(r"/home/\w|/Users/\w|/root/|/work/|C:\\\\|\.\./shared")
+    for file in tracked_files():
+        if file.suffix in (".py", ".md", ".toml", ".yml", ".ipynb", "") and file != Path(__file__):
+            found = pattern.search(file.read_text(errors="ignore"))
+            assert not found, f"{file}: {found.group() if found else ''}"
+
+
+def test_tracked_files_are_small():
+    assert all(file.stat().st_size < 400_000 for file in tracked_files())
+
+
+@pytest.mark.parametrize("where", ["checkout", "notebooks", "elsewhere"])
+def test_folders_are_found_from_any_working_directory(where, tmp_path, monkeypatch):
+    from dfdlib import paths
+
+    for name in ("DFD_DATA_DIR", "DFD_REPORTS_DIR", "DFD_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    here = {"checkout": ROOT, "notebooks": ROOT / "notebooks", "elsewhere": tmp_path}[where]
+    monkeypatch.chdir(here)
+    home = tmp_path if where == "elsewhere" else ROOT
+    assert paths.data_root() == home / "data"
+    assert paths.reports_root() == home / "reports"
+    assert os.fspath(paths.cache_root()).startswith(os.fspath(home / "data"))
