@@ -42,6 +42,8 @@ class TrainConfig:
     """Weigh both losses by inverse class frequency."""
     flip: bool = True
     """Mirror half of the training images, drawn for each image and epoch."""
+    colour_jitter: float = 0.0
+    """Vary brightness, contrast and colour of the training images by up to this part; 0 turns it off."""
     precision: Precision = "auto"
     """`auto` measures fp32 against half precision for a second and takes the faster one."""
     ema_decay: float = 0.0
@@ -62,7 +64,7 @@ class TrainConfig:
             at_least={"epochs": 1, "batch_size": 1, "patience": 0, "workers": 0, "seed": 0},
             non_negative=("weight_decay", "clip_norm", "fake_loss_weight", "category_loss_weight"),
         )
-        for name in ("warmup_fraction", "ema_decay"):
+        for name in ("warmup_fraction", "ema_decay", "colour_jitter"):
             if not 0 <= getattr(self, name) < 1:
                 raise DfdError(f"`{name}` is {getattr(self, name)}; it must be at least 0 and below 1.")
 

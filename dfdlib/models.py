@@ -103,7 +103,7 @@ class ContextHead(nn.Sequential):
 
     def __init__(self, n_features: int, n_categories: int) -> None:
         """Map features [B, F, h, w] to logits [B, C]."""
-        widths = [n_features, 96, 128, 192]
+        widths = [n_features, 128, 192, 256]
         layers: list[nn.Module] = []
         for narrow, wide in pairwise(widths):
             layers += [

@@ -34,7 +34,7 @@ from .manifest import fingerprint
 from .models import Detector
 from .optimization import learning_rate_at, parameter_groups
 from .runtime import choose_precision, keep_freed_memory
-from .transforms import random_flip, sample_uniforms
+from .transforms import colour_jitter, random_flip, sample_uniforms
 
 BEST, LAST, LOG = "best_model.pt", "last.pt", "training_log.csv"
 
@@ -153,12 +153,18 @@ class _Run:
         row["train_seconds"] = time.perf_counter() - started
         return row
 
+    def augment(self, batch: Batch, epoch: int) -> Tensor:
+        """Vary the images of a batch, each as its position and the epoch say."""
+        images, uniforms = batch["image"], sample_uniforms(self.config.seed, epoch, batch["index"], 6)
+        if self.config.flip:
+            images = random_flip(images, uniforms[:, 0])
+        if self.config.colour_jitter:
+            images = colour_jitter(images, uniforms[:, 1:], self.config.colour_jitter)
+        return images
+
     def train_one_step(self, epoch: int, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Update the weights on one batch; return the three losses."""
-        images = batch["image"]
-        if self.config.flip:
-            uniforms = sample_uniforms(self.config.seed, epoch, batch["index"], 1)
-            images = random_flip(images, uniforms[:, 0])
+        images = self.augment(batch, epoch)
         with self.accelerator.autocast():
             logits = self.network(images)
         losses = self.losses(logits, batch)

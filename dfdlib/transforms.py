@@ -39,6 +39,24 @@ def random_flip(images: Tensor, uniforms: Tensor) -> Tensor:
     return torch.where(mirrored, images.flip(-1), images)
 
 
+def colour_jitter(images: Tensor, uniforms: Tensor, strength: float) -> Tensor:
+    """Vary brightness, contrast and colour balance, each image by its own numbers.
+
+    Args:
+        images: uint8 [B, 3, H, W].
+        uniforms: [B, 5] in [0, 1): contrast, brightness, and the gain of each colour.
+        strength: Largest relative change, e.g. 0.2.
+
+    Returns:
+        float32 [B, 3, H, W] in [0, 1], never rounded: rounding anew would leave a trace of its own.
+    """
+    shift = ((2 * uniforms - 1) * strength).to(images.device)[:, :, None, None]
+    pixels = images.float() / 255
+    middle = pixels.mean((1, 2, 3), keepdim=True)
+    pixels = (pixels - middle) * (1 + shift[:, :1]) + middle + 0.5 * shift[:, 1:2]
+    return (pixels * (1 + 0.5 * shift[:, 2:])).clamp_(0, 1)
+
+
 def _mixed(value: np.ndarray) -> np.ndarray:
     value = (value ^ (value >> np.uint64(30))) * _MIX[0]
     value = (value ^ (value >> np.uint64(27))) * _MIX[1]

@@ -1,155 +1,317 @@
-"""Metrics: right on unsorted labels, at the limits, and beside scikit-learn."""
+"""Metrics: the limits, ties and lacking classes by hand, the rest against scikit-learn."""
+
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn import metrics as reference
+from scipy.optimize import brentq
+from scipy.special import expit
+from sklearn import metrics as sk
 
 from dfdlib import DfdError, metrics
 
-RNG = np.random.default_rng(0)
-TRUTH = RNG.integers(0, 2, 500)
-SCORE = np.clip(TRUTH * 0.3 + RNG.random(500) * 0.7, 0, 1).round(2)  # unsorted, with ties
+
+@pytest.fixture(autouse=True)
+def _no_warnings(recwarn):
+    yield
+    assert not [str(warning.message) for warning in recwarn]
 
 
-def predictions(truth=TRUTH, score=SCORE, groups=None, threshold=0.5):
-    n = len(truth)
+def predictions(n=400, seed=0, shift=2.0, group_size=1, threshold=0.4):
+    """A predictions table in random order; fakes of generator `b` are found more easily than those of `a`."""
+    rng = np.random.default_rng(seed)
+    fake = rng.random(n) < 0.4
+    generator = np.where(rng.random(n) < 0.5, "a", "b")
+    logit = rng.normal(0, 1.5, n) + fake * np.where(generator == "b", shift, shift / 3) - 1
     table = pd.DataFrame(
         {
-            "path": [f"{i}.jpg" for i in range(n)],
-            "label": np.where(truth == 1, "fake", "real"),
-            "category": ["a", "b"] * (n // 2) + ["a"] * (n % 2),
-            "group": [str(i) for i in range(n)] if groups is None else groups,
-            "generator": pd.Series(
-                np.where(truth == 1, np.where(np.arange(n) % 3 == 0, "x", "y"), None), dtype=object
-            ),
-            "p_fake": score,
+            "path": [f"{i}.png" for i in range(n)],
+            "label": np.where(fake, "fake", "real"),
+            "category": rng.choice(["animals", "vehicles"], n),
+            "split": "test",
+            "group": [f"g{i // group_size}" for i in range(n)],
+            "generator": np.where(fake, generator, None),
+            "logit": logit,
+            "p_fake": expit(logit),
+            "predicted": np.where(expit(logit) >= threshold, "fake", "real"),
         }
     )
-    table["predicted"] = np.where(score >= threshold, "fake", "real")
-    table["predicted_category"] = "a"
     table.attrs["threshold"] = threshold
     return table
 
 
-def test_scikit_learn_agrees():
-    assert metrics.auc(TRUTH, SCORE) == pytest.approx(reference.roc_auc_score(TRUTH, SCORE))
-    assert metrics.average_precision(TRUTH, SCORE) == pytest.approx(
-        reference.average_precision_score(TRUTH, SCORE)
+def test_limits():
+    truth = np.array([1, 0, 1, 0, 0])
+    assert metrics.auc(truth, truth) == 1
+    assert metrics.auc(truth, -truth) == 0
+    assert metrics.auc(truth, np.ones(5)) == 0.5
+    assert metrics.average_precision(truth, truth) == 1
+    assert metrics.average_precision(truth, np.ones(5)) == pytest.approx(0.4)
+    assert metrics.eer(truth, truth) == 0
+    assert metrics.eer(truth, -truth) == 1
+    assert metrics.eer(truth, np.ones(5)) == 0.5
+
+
+def test_by_hand():
+    truth, score = [0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8]  # pairs: 1, 1, a tie, 1
+    assert metrics.auc(truth, score) == pytest.approx(3.5 / 4)
+    # the curve runs (0, 0), (0, ½), (½, 1), (1, 1): 1 - y = x at a quarter
+    assert metrics.eer(truth, score) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 8])
+def test_agrees_with_scikit_learn_with_ties_and_unsorted_labels(decimals):
+    table = predictions(seed=decimals)
+    truth, score = (table["label"] == "fake").to_numpy(), table["p_fake"].round(decimals).to_numpy()
+    assert metrics.auc(truth, score) == pytest.approx(sk.roc_auc_score(truth, score))
+    assert metrics.average_precision(truth, score) == pytest.approx(sk.average_precision_score(truth, score))
+    x, y, _ = sk.roc_curve(truth, score)
+    crossing = brentq(lambda rate: 1 - rate - np.interp(rate, x, y), 0, 1)
+    assert metrics.eer(truth, score) == pytest.approx(crossing, abs=1e-9)
+
+
+def test_metrics_agree_with_scikit_learn_at_the_threshold():
+    table = predictions()
+    truth, p_fake = (table["label"] == "fake").to_numpy(), table["p_fake"].to_numpy()
+    called = p_fake >= 0.4
+    assert metrics.binary_metrics(table) == pytest.approx(
+        {
+            "auc": sk.roc_auc_score(truth, p_fake),
+            "ap": sk.average_precision_score(truth, p_fake),
+            "eer": metrics.eer(truth, p_fake),
+            "accuracy": sk.accuracy_score(truth, called),
+            "balanced_accuracy": sk.balanced_accuracy_score(truth, called),
+            "f1": sk.f1_score(truth, called),
+            "real_accuracy": sk.recall_score(~truth, ~called),
+            "fake_accuracy": sk.recall_score(truth, called),
+            "log_loss": sk.log_loss(truth, p_fake),
+            "brier": sk.brier_score_loss(truth, p_fake),
+            "threshold": 0.4,
+            "n": 400,
+            "n_real": int((~truth).sum()),
+            "n_fake": int(truth.sum()),
+        }
     )
-    ours = metrics.binary_metrics(predictions(threshold=0.4))
-    called = SCORE >= 0.4
-    assert ours["accuracy"] == pytest.approx(reference.accuracy_score(TRUTH, called))
-    assert ours["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(TRUTH, called))
-    assert ours["f1"] == pytest.approx(reference.f1_score(TRUTH, called))
-    assert ours["fake_accuracy"] == pytest.approx(reference.recall_score(TRUTH, called))
-    assert ours["brier"] == pytest.approx(reference.brier_score_loss(TRUTH, SCORE))
-    bounded = np.clip(SCORE, 1e-12, 1 - 1e-12)
-    assert ours["log_loss"] == pytest.approx(reference.log_loss(TRUTH, bounded))
-    assert ours["category_accuracy"] == 0.5
-    assert (ours["n"], ours["n_real"], ours["n_fake"]) == (500, (TRUTH == 0).sum(), TRUTH.sum())
 
 
-def test_eer_is_where_misses_equal_false_alarms():
-    false_alarms, hits, _ = reference.roc_curve(TRUTH, SCORE, drop_intermediate=False)
-    fine = np.linspace(0, 1, 200_001)
-    crossing = fine[np.argmin(np.abs(fine - (1 - np.interp(fine, false_alarms, hits))))]
-    assert metrics.eer(TRUTH, SCORE) == pytest.approx(crossing, abs=1e-4)
+def test_order_does_not_matter():
+    table = predictions(group_size=4)
+    shuffled = table.sample(frac=1, random_state=1)
+    assert metrics.binary_metrics(shuffled) == pytest.approx(metrics.binary_metrics(table))
+    assert metrics.auc_interval(shuffled) == pytest.approx(metrics.auc_interval(table))
+
+
+def test_swapped_labels_turn_the_numbers_round():
+    table = predictions()
+    swapped = table.assign(label=table["label"].map({"real": "fake", "fake": "real"}))
+    right, wrong = metrics.binary_metrics(table), metrics.binary_metrics(swapped)
+    assert wrong["auc"] == pytest.approx(1 - right["auc"])
+    assert wrong["accuracy"] == pytest.approx(1 - right["accuracy"])
+
+
+def test_an_image_at_the_threshold_is_called_fake():
+    table = pd.DataFrame({"label": ["fake", "real"], "p_fake": [0.5, 0.5]})
+    assert metrics.binary_metrics(table)["fake_accuracy"] == 1
+    assert metrics.binary_metrics(table)["real_accuracy"] == 0
+    assert metrics.binary_metrics(table, threshold=0.6)["fake_accuracy"] == 0
+
+
+@pytest.mark.parametrize("label", ["real", "fake"])
+def test_one_class_has_an_accuracy_but_no_ranking(label):
+    table = predictions()
+    scores = metrics.binary_metrics(table[table["label"] == label])
+    for name in ("auc", "ap", "eer", "balanced_accuracy"):
+        assert np.isnan(scores[name])
+    assert 0 < scores["accuracy"] == scores[f"{label}_accuracy"]
+    assert np.isnan(metrics.auc_interval(table[table["label"] == label])).all()
+
+
+def test_one_image_and_none():
+    assert metrics.binary_metrics(predictions().head(1))["n"] == 1
+    scores = metrics.binary_metrics(predictions().head(0))
+    assert scores["n"] == 0
+    assert np.isnan([scores[name] for name in ("auc", "accuracy", "f1", "log_loss")]).all()
+
+
+def test_images_without_a_label_are_left_out():
+    table = predictions()
+    more = table.assign(label=None, p_fake=0.99)
+    both = pd.concat([more, table], ignore_index=True)
+    both.attrs = table.attrs
+    assert metrics.binary_metrics(both) == pytest.approx(metrics.binary_metrics(table))
+    assert metrics.by_generator(both).equals(metrics.by_generator(table))
+
+
+def test_category_accuracy_counts_known_categories_alone():
+    table = predictions(4)
+    table["category"] = ["animals", "vehicles", None, "animals"]
+    table["predicted_category"] = ["animals", "animals", "vehicles", "animals"]
+    scores = metrics.binary_metrics(table)
+    assert scores["category_accuracy"] == pytest.approx(2 / 3)
+    assert scores["n_category"] == 3
 
 
 @pytest.mark.parametrize(
-    ("score", "auc", "eer"),
-    [([0, 0, 1, 1], 1, 0), ([1, 1, 0, 0], 0, 1), ([0.3] * 4, 0.5, 0.5)],
-    ids=["perfect", "reversed", "constant"],
+    ("truth", "score", "message"),
+    [
+        ([1, 0], [0.1, np.nan], "1 of 2 scores are NaN or infinite"),
+        ([1, 0], [0.1, np.inf], "NaN or infinite"),
+        ([1, None], [0.1, 0.2], "labels must be 0"),
+        ([1, np.nan], [0.1, 0.2], "labels must be 0"),
+        ([1, 2], [0.1, 0.2], "labels must be 0"),
+        (["fake", "real"], [0.1, 0.2], "labels must be 0"),
+        ([1, 0, 1], [0.1, 0.2], "same length"),
+    ],
 )
-def test_the_limits(score, auc, eer):
-    truth = [0, 0, 1, 1]
-    assert metrics.auc(truth, score) == auc
-    assert metrics.eer(truth, score) == pytest.approx(eer)
+def test_broken_scores_and_labels_are_refused(truth, score, message):
+    for function in (metrics.auc, metrics.average_precision, metrics.eer, metrics.choose_threshold):
+        with pytest.raises(DfdError, match=message):
+            function(truth, score)
 
 
-@pytest.mark.parametrize("truth", [[1], [0], [1, 1], []])
-def test_one_class_has_no_ranking_metric_and_gives_no_warning(truth, recwarn):
-    score = [0.5] * len(truth)
-    assert np.isnan(metrics.auc(truth, score))
-    assert np.isnan(metrics.eer(truth, score))
-    assert np.isnan(metrics.average_precision(truth, score))
-    metrics.binary_metrics(predictions(np.array(truth, int), np.array(score)))
-    assert not recwarn.list
+def test_broken_tables_are_refused():
+    table = predictions(20)
+    with pytest.raises(DfdError, match="lack the columns p_fake"):
+        metrics.binary_metrics(table.drop(columns="p_fake"))
+    with pytest.raises(DfdError, match="lack the columns group"):
+        metrics.auc_interval(table.drop(columns="group"))
+    with pytest.raises(DfdError, match="look like logits"):
+        metrics.binary_metrics(table.assign(p_fake=table["logit"]))
+    for arguments in ({"n_resamples": 0}, {"level": 95}):
+        with pytest.raises(DfdError, match="an interval needs"):
+            metrics.auc_interval(table, **arguments)
 
 
-def test_nan_scores_are_refused():
-    with pytest.raises(DfdError, match="1 of 2 scores are NaN"):
-        metrics.auc([0, 1], [0.5, np.nan])
+def test_the_interval_agrees_with_a_loop():
+    table = predictions(60, group_size=3)
+    rng, groups = np.random.default_rng(0), table["group"].factorize(sort=True)[0]
+    members = [np.flatnonzero(groups == group) for group in range(20)]
+    values = []
+    for draws in rng.multinomial(20, np.full(20, 1 / 20), size=50):
+        part = table.iloc[np.concatenate([np.repeat(members[i], k) for i, k in enumerate(draws)])]
+        values.append(sk.roc_auc_score(part["label"] == "fake", part["p_fake"]))
+    expected = np.quantile(values, [0.05, 0.95])
+    assert metrics.auc_interval(table, 50, level=0.9) == pytest.approx(expected)
 
 
-def test_unlabelled_rows_are_left_out():
+def test_the_interval_covers_the_truth():
+    truth = metrics.auc(*_truth_and_score(predictions(40_000, seed=99)))
+    intervals = [metrics.auc_interval(predictions(150, seed=seed), 300) for seed in range(60)]
+    covered = np.mean([low <= truth <= high for low, high in intervals])
+    assert 0.85 <= covered <= 1
+
+
+def test_the_interval_narrows_with_n_and_repeats_with_the_seed():
+    low, high = metrics.auc_interval(predictions(200))
+    low_more, high_more = metrics.auc_interval(predictions(3200))
+    assert 2 < (high - low) / (high_more - low_more) < 8  # 4 expected
+    assert metrics.auc_interval(predictions(200)) == (low, high)
+    assert metrics.auc_interval(predictions(200), seed=1) != (low, high)
+    assert metrics.auc_interval(predictions(200), level=0.5)[0] > low
+
+
+def test_copies_within_a_group_do_not_narrow_the_interval():
+    table = predictions(100)
+    copies = pd.concat([table] * 9, ignore_index=True)
+    assert metrics.auc_interval(copies) == pytest.approx(metrics.auc_interval(table))
+    alone = copies.assign(group=None)  # each an independent image, so they say: the interval is too narrow
+    low, high = metrics.auc_interval(table)
+    low_alone, high_alone = metrics.auc_interval(alone)
+    assert high_alone - low_alone < 0.5 * (high - low)
+
+
+def test_an_image_without_a_group_stands_for_itself():
+    table = predictions(100)
+    width = np.ptp(metrics.auc_interval(table))
+    assert np.ptp(metrics.auc_interval(table.assign(group=None))) == pytest.approx(width, rel=0.15)
+
+
+def test_a_bootstrap_without_both_classes_has_no_interval():
+    table = pd.DataFrame({"label": ["real", "fake"], "p_fake": [0.1, 0.9], "group": ["a", "b"]})
+    intervals = [metrics.auc_interval(table, n_resamples=1, seed=seed) for seed in range(8)]
+    assert {str(low) for low, _ in intervals} == {"nan", "1.0"}
+    assert metrics.auc_interval(table, n_resamples=100) == (1, 1)
+
+
+def test_ten_thousand_images_take_seconds():
+    table = predictions(10_000, group_size=2)
+    started = time.perf_counter()
+    metrics.auc_interval(table)
+    assert time.perf_counter() - started < 6  # 0.7 s on an idle core; the machine is shared
+
+
+def test_by_generator_judges_against_all_reals():
     table = predictions()
-    table.loc[::2, "label"] = None
-    assert metrics.binary_metrics(table)["n"] == 250
+    result = metrics.by_generator(table)
+    assert result.index.tolist() == ["a", "b"]
+    for name in "ab":
+        part = table[(table["label"] == "real") | (table["generator"] == name)]
+        fakes = table[table["generator"] == name]
+        assert result.loc[name, "n"] == len(fakes)
+        assert result.loc[name, "auc"] == pytest.approx(
+            sk.roc_auc_score(part["label"] == "fake", part["p_fake"])
+        )
+        assert result.loc[name, "fake_accuracy"] == pytest.approx((fakes["p_fake"] >= 0.4).mean())
+        assert result.loc[name, "mean_p_fake"] == pytest.approx(fakes["p_fake"].mean())
+        assert result.loc[name, "auc_low"] < result.loc[name, "auc"] < result.loc[name, "auc_high"]
+    assert result.loc["b", "auc"] > result.loc["a", "auc"]
 
 
-def test_the_interval_covers_and_narrows_with_n():
-    low, high = metrics.auc_interval(predictions())
-    assert low < metrics.auc(TRUTH, SCORE) < high
-    twice = np.tile(TRUTH, 4), np.tile(SCORE, 4)
-    wide, narrow = high - low, np.diff(metrics.auc_interval(predictions(*twice)))[0]
-    assert narrow == pytest.approx(wide / 2, rel=0.25)
+def test_by_generator_without_generators_is_empty_but_has_its_columns():
+    result = metrics.by_generator(predictions().assign(generator=None))
+    assert result.empty
+    assert "auc" in result
 
 
-def test_the_interval_resamples_groups_not_images():
-    once = metrics.auc_interval(predictions())
-    copies = predictions(np.tile(TRUTH, 4), np.tile(SCORE, 4), groups=[str(i % 500) for i in range(2000)])
-    assert metrics.auc_interval(copies) == pytest.approx(once, abs=0.01), "copies in a group add no knowledge"
+def test_by_category_is_binary_metrics_of_each_at_the_tables_threshold():
+    table = predictions()
+    result = metrics.by_category(table)
+    assert result["threshold"].tolist() == [0.4, 0.4]
+    assert result["n"].sum() == 400
+    animals = metrics.binary_metrics(table[table["category"] == "animals"])
+    assert result.loc["animals"].to_dict() == pytest.approx(animals)
+    assert metrics.by_category(table.assign(category=None)).empty
 
 
-def test_the_interval_agrees_with_a_plain_bootstrap():
-    rng = np.random.default_rng(5)
-    plain = []
-    for _ in range(800):
-        chosen = rng.integers(0, 500, 500)
-        plain.append(reference.roc_auc_score(TRUTH[chosen], SCORE[chosen]))
-    assert metrics.auc_interval(predictions()) == pytest.approx(np.quantile(plain, [0.025, 0.975]), abs=0.008)
+def test_the_threshold_is_the_middle_of_the_best_gap():
+    assert metrics.choose_threshold([1, 0, 1, 0], [0.9, 0.2, 0.6, 0.1]) == pytest.approx(0.4)
+    # both cuts make one mistake; the wider gap wins
+    assert metrics.choose_threshold([0, 1, 0, 1], [0.1, 0.2, 0.3, 0.9]) == pytest.approx(0.6)
+    assert metrics.choose_threshold([1, 1], [0.9, 0.8]) == 0.5
+    assert metrics.choose_threshold([], []) == 0.5
 
 
-def test_each_generator_meets_all_reals():
-    table = metrics.by_generator(predictions())
-    mine = predictions()
-    part = mine[(mine["label"] == "real") | (mine["generator"] == "x")]
-    assert table.loc["x", "auc"] == pytest.approx(
-        reference.roc_auc_score(part["label"] == "fake", part["p_fake"])
-    )
-    assert table["n"].sum() == TRUTH.sum()
+def test_the_threshold_has_the_best_balanced_accuracy():
+    table = predictions(300, seed=3)
+    truth, p_fake = _truth_and_score(table)
+    p_fake = np.round(p_fake, 2)
+    chosen = sk.balanced_accuracy_score(truth, p_fake >= metrics.choose_threshold(truth, p_fake))
+    best = max(sk.balanced_accuracy_score(truth, p_fake >= cut) for cut in np.linspace(-0.005, 1.005, 102))
+    assert chosen == pytest.approx(best)
 
 
-def test_categories_are_judged_apart():
-    table = metrics.by_category(predictions())
-    assert list(table.index) == ["a", "b"]
-    assert table["n"].sum() == 500
+def test_the_threshold_splits_neighbouring_floats():
+    real, fake = np.nextafter(np.nextafter(1, 0), 0), np.nextafter(1, 0)
+    assert real < metrics.choose_threshold([0, 1], [real, fake]) <= fake
 
 
-def test_the_threshold_is_the_best_there_is():
-    best = metrics.choose_threshold(TRUTH, SCORE)
-    reached = reference.balanced_accuracy_score(TRUTH, best <= SCORE)
-    assert reached == max(
-        reference.balanced_accuracy_score(TRUTH, t <= SCORE) for t in np.linspace(0, 1.001, 2000)
-    )
-
-
-def test_the_threshold_lies_in_the_middle_of_a_gap():
-    assert metrics.choose_threshold([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.9]) == pytest.approx(0.4)
-    assert metrics.choose_threshold([1, 1], [0.1, 0.2]) == 0.5
-
-
-def test_the_temperature_is_recovered():
+def test_the_temperature_is_found_again():
     rng = np.random.default_rng(0)
-    logits = rng.normal(0, 3, 20_000)
-    truth = rng.random(20_000) < 1 / (1 + np.exp(-logits))
-    assert metrics.fit_temperature(truth, logits * 2.5) == pytest.approx(2.5, rel=0.05)
-    assert metrics.fit_temperature(truth, logits) == pytest.approx(1.0, rel=0.05)
+    logits = rng.normal(0, 2, 20_000)
+    truth = rng.random(20_000) < expit(logits)
+    for temperature in (0.5, 1, 3):
+        assert metrics.fit_temperature(truth, logits * temperature) == pytest.approx(temperature, rel=0.05)
 
 
-def test_the_temperature_stays_in_its_range_on_separable_images():
+def test_the_temperature_stays_in_its_range():
     low, high = metrics.TEMPERATURES
-    assert low <= metrics.fit_temperature([0, 0, 1, 1], [-3, -2, 2, 3]) <= high
-    assert metrics.fit_temperature([1, 1], [2, 3]) == 1.0
+    assert metrics.fit_temperature([0, 1, 1, 0], [-3, 5, 2, -1]) == pytest.approx(low, rel=1e-3)
+    assert metrics.fit_temperature([0, 1, 1, 0], [30, -50, -20, 10]) == pytest.approx(high, rel=1e-3)
+    assert metrics.fit_temperature([1, 1], [3, 4]) == 1
+    with pytest.raises(DfdError, match="infinite"):
+        metrics.fit_temperature([0, 1], [-np.inf, 1])
+
+
+def _truth_and_score(table):
+    return (table["label"] == "fake").to_numpy(), table["p_fake"].to_numpy()

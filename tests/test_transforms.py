@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from dfdlib.transforms import random_flip, sample_uniforms
+from dfdlib.transforms import colour_jitter, random_flip, sample_uniforms
 
 
 def test_numbers_do_not_depend_on_the_batch():
@@ -33,3 +33,17 @@ def test_flip_mirrors_the_chosen_images_alone():
     flipped = random_flip(images, torch.tensor([0.1, 0.9]))
     assert torch.equal(flipped[0], images[0].flip(-1))
     assert torch.equal(flipped[1], images[1])
+
+
+def test_colour_jitter_moves_brightness_and_keeps_shape_and_range():
+    images = torch.randint(
+        0, 256, (8, 3, 6, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    still = colour_jitter(images, torch.full((8, 5), 0.5), 0.3)
+    assert torch.allclose(still, images.float() / 255, atol=1e-6)
+    brighter = colour_jitter(images, torch.tensor([[0.5, 0.99, 0.5, 0.5, 0.5]]).expand(8, 5), 0.3)
+    assert (brighter.mean((1, 2, 3)) > still.mean((1, 2, 3))).all()
+    redder = colour_jitter(images, torch.tensor([[0.5, 0.5, 0.99, 0.5, 0.5]]).expand(8, 5), 0.3)
+    assert (redder[:, 0] >= still[:, 0]).all()
+    assert torch.allclose(redder[:, 1:], still[:, 1:], atol=1e-6)
+    assert brighter.max() <= 1

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-STRENGTHS = (0.5, 1.0)
+STRENGTHS = (0.55, 1.0)
 """Range that the strength of a forgery is drawn from."""
 
 
@@ -140,11 +140,14 @@ def _face_swap_blending(
     moved = cv2.warpAffine(
         photo, move, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
-    moved = moved * (1 + strength * rng.uniform(-0.10, 0.10, 3)) + strength * rng.uniform(-8, 8)
-    if rng.random() < 0.5:
-        moved = cv2.GaussianBlur(moved, (0, 0), 0.6 + 0.8 * strength)
+    moved = moved * (1 + strength * rng.uniform(-0.15, 0.15, 3)) + strength * rng.uniform(-8, 8)
+    if rng.random() < 0.6:  # a face synthesised at a lower resolution
+        small = cv2.resize(
+            moved, None, fx=1 - 0.5 * strength, fy=1 - 0.5 * strength, interpolation=cv2.INTER_AREA
+        )
+        moved = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
     else:
-        moved += (1.0 + 2.0 * strength) * (moved - cv2.GaussianBlur(moved, (0, 0), 1.0))
+        moved += (1.5 + 2.0 * strength) * (moved - cv2.GaussianBlur(moved, (0, 0), 1.0))
     return _blend(photo, moved.astype(np.float32), region)
 
 
@@ -160,9 +163,9 @@ def _splicing(photo: np.ndarray, region: Region, strength: float, rng: np.random
     if inside.any():  # bring the colours near, as a careful forger would
         foreign += 0.7 * (photo[inside].mean(0) - foreign[inside].mean(0))
     if rng.random() < 0.5:
-        foreign = cv2.GaussianBlur(foreign, (0, 0), 0.4 + 0.6 * strength)
+        foreign = cv2.GaussianBlur(foreign, (0, 0), 0.6 + 0.6 * strength)
     else:
-        foreign += rng.normal(0, 1.0 + 8.0 * strength * rng.uniform(0.5, 1), photo.shape)
+        foreign += rng.normal(0, 2.0 + 8.0 * strength * rng.uniform(0.5, 1), photo.shape)
     return _blend(photo, foreign.astype(np.float32), region)
 
 
