@@ -157,6 +157,8 @@ class MultitaskRun(RunConfig):
     """Weight of the real/fake loss."""
     category_loss_weight: float
     """Weight of the category loss."""
+    colour_jitter: float
+    """Largest change of brightness, contrast and colour of a training image; 0 for none."""
     precision: str
     """`auto`, `fp32`, `bf16` or `fp16`."""
 

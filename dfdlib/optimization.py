@@ -26,6 +26,7 @@ def learning_rate_at(progress: float, config: TrainConfig) -> float:
 
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Split the trainable parameters for AdamW: biases and normalisation layers do not decay."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     return [
         {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": weight_decay},

@@ -365,9 +365,10 @@ def _colour(label: str) -> str:
 
 
 def _shown(name: str, longest: int = 22) -> str:
-    """Return a name as text that fits below or above an image."""
-    text = str(name).replace("_", " ").replace("$", r"\$")
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+    """Return a name as text that fits beside or below an image and is no formula."""
+    text = str(name).replace("_", " ")
+    text = text if len(text) <= longest else text[: longest - 1] + "…"
+    return text.replace("$", r"\$")
 
 
 def _kind(image: pd.Series) -> str:
@@ -375,8 +376,9 @@ def _kind(image: pd.Series) -> str:
 
 
 def _tail(path: str, longest: int = 24) -> str:
-    name = path.rsplit("/", 1)[-1].replace("$", r"\$")
-    return name if len(name) <= longest else "…" + name[-longest + 1 :]
+    name = path.rsplit("/", 1)[-1]
+    name = name if len(name) <= longest else "…" + name[-longest + 1 :]
+    return name.replace("$", r"\$")
 
 
 def _labelled(table: pd.DataFrame, what: str, column: str = "label") -> pd.DataFrame:

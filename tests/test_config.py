@@ -25,6 +25,7 @@ PARAMETERS = {
     "stages": 3,
     "fake_loss_weight": 1.0,
     "category_loss_weight": 0.3,
+    "colour_jitter": 0.2,
     "precision": "auto",
 }
 

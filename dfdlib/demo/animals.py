@@ -287,6 +287,21 @@ def _fish(canvas: Canvas) -> None:
     canvas.flat(frame.curve([(1.03, 0.06), (0.92, 0.12), (0.84, 0.1)], 0.025), colour * 0.15, 0.8)
 
 
+def _leg(canvas: Canvas, frame: Frame, x: float, leg: float, colour: np.ndarray, fur: np.ndarray) -> None:
+    rng, ground, middle = canvas.rng, 0.55 + leg, 0.45 + leg / 2
+    knee, foot = x + rng.uniform(-0.08, 0.08), x + rng.uniform(-0.14, 0.14)
+    limb = [(x - 0.17, 0.2), (x + 0.17, 0.2), (knee + 0.09, middle), (foot + 0.09, ground)]
+    limb += [(foot - 0.07, ground), (knee - 0.07, middle)]
+    canvas.solid(frame.polygon(limb, smooth=True), colour, 0.02, fur)
+    hoof = [
+        (foot - 0.08, ground - 0.08),
+        (foot + 0.1, ground - 0.08),
+        (foot + 0.12, ground),
+        (foot - 0.08, ground),
+    ]
+    canvas.flat(frame.polygon(hoof), (0.03, 0.025, 0.02))
+
+
 def _grazer(canvas: Canvas, neck: float, muzzle: float, leg: float, horned: bool, mane: bool) -> None:
     """A standing four-legged animal from the side."""
     rng = canvas.rng
@@ -295,27 +310,7 @@ def _grazer(canvas: Canvas, neck: float, muzzle: float, leg: float, horned: bool
     ground = 0.55 + leg
     canvas.shadow(frame.ellipse(0, ground, 1.1, 0.12), 0.015, 0.6)
     for x, near in ((-0.62, 0), (0.45, 0), (-0.78, 1), (0.6, 1)):
-        knee, foot = x + rng.uniform(-0.08, 0.08), x + rng.uniform(-0.14, 0.14)
-        limb = [
-            (x - 0.17, 0.2),
-            (x + 0.17, 0.2),
-            (knee + 0.09, 0.45 + leg / 2),
-            (foot + 0.09, ground),
-            (foot - 0.07, ground),
-            (knee - 0.07, 0.45 + leg / 2),
-        ]
-        canvas.solid(frame.polygon(limb, smooth=True), colour * (0.55 + 0.4 * near), 0.02, fur)
-        canvas.flat(
-            frame.polygon(
-                [
-                    (foot - 0.08, ground - 0.08),
-                    (foot + 0.1, ground - 0.08),
-                    (foot + 0.12, ground),
-                    (foot - 0.08, ground),
-                ]
-            ),
-            (0.03, 0.025, 0.02),
-        )
+        _leg(canvas, frame, x, leg, colour * (0.55 + 0.4 * near), fur)
     canvas.flat(frame.curve([(-1.0, -0.15), (-1.2, 0.2), (-1.15, 0.65)], 0.09), colour.mean((0, 1)) * 0.5)
     body = [
         (-1.02, -0.1),
