@@ -74,7 +74,10 @@ def load_detector(path: str | Path, device: str = "cpu") -> Detector:
 def save_checked(content: Mapping[str, Any], path: str | Path) -> None:
     """Write a table of tensors and plain values atomically, with a checksum of it all."""
     with atomic_path(path) as temporary:
-        torch.save({**content, "checksum": _checksum(content)}, temporary)
+        try:
+            torch.save({**content, "checksum": _checksum(content)}, temporary)
+        except RuntimeError as error:  # what PyTorch makes of a full disk
+            raise OSError(str(error).splitlines()[0]) from error
 
 
 def load_checked(path: str | Path) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     def styled(*args: Any, **kwargs: Any) -> Figure:
         with _style():
             figure = draw(*args, **kwargs)
-            figure.draw_without_rendering()  # ticks take the style of the moment when they are first drawn
+            figure.draw_without_rendering()  # one pass of the layout can leave texts overlapping
         return figure
 
     return styled

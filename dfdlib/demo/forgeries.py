@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-STRENGTHS = (0.55, 1.0)
+STRENGTHS = (0.6, 1.0)
 """Range that the strength of a forgery is drawn from."""
 
 
@@ -67,14 +67,14 @@ def forge(
 
 
 def _draw_region(photo: np.ndarray, subject: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
-    """Draw a wobbly ellipse of 15 to 40 % of the image that overlaps the subject, with a soft border."""
+    """Draw a wobbly ellipse of 18 to 42 % of the image that overlaps the subject, with a soft border."""
     height, width = photo.shape[:2]
     y, x = height / 2, width / 2
     if subject is not None and subject.any():
         rows, columns = np.nonzero(subject)
         pick = rng.integers(len(rows))
         y, x = (rows[pick] + rows.mean()) / 2, (columns[pick] + columns.mean()) / 2
-    area, aspect = rng.uniform(0.15, 0.4), rng.uniform(0.7, 1.4)
+    area, aspect = rng.uniform(0.18, 0.42), rng.uniform(0.7, 1.4)
     radius = np.sqrt(area * height * width / np.pi)
     grid_y, grid_x = np.mgrid[:height, :width].astype(np.float32)
     dy, dx = (grid_y - y) / (radius * aspect), (grid_x - x) / (radius / aspect)
