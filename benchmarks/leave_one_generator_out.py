@@ -45,10 +45,11 @@ def main() -> None:
     images = ImageDataset(manifest, 128, categories_of(manifest))
     config = TrainConfig(
         epochs=options.epochs,
+        batch_size=16,
+        learning_rate=2e-3,
+        category_loss_weight=0.5,
+        colour_jitter=0.1,
         seed=options.seed,
-        learning_rate=3e-3,
-        category_loss_weight=1.0,
-        colour_jitter=0.2,
     )
     seen = auc_by_family(images, None, config)
     unseen = {family: auc_by_family(images, family, config)[family] for family in options.families}

@@ -43,7 +43,7 @@ def save_detector(detector: Detector, path: str | Path) -> None:
     save_checked(content, path)
 
 
-def load_detector(path: str | Path, device: str = "cpu") -> Detector:
+def load_detector(path: str | Path, device: str | torch.device = "cpu") -> Detector:
     """Rebuild a detector, in evaluation mode, from the file that `save_detector` wrote.
 
     Nothing in the file is executed: it is read with `weights_only=True`, and a checksum finds damage.

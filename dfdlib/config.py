@@ -42,6 +42,8 @@ class TrainConfig:
     """Weigh both losses by inverse class frequency."""
     flip: bool = True
     """Mirror half of the training images, drawn for each image and epoch."""
+    turn: bool = False
+    """Turn the training images by random quarters of a circle as well."""
     colour_jitter: float = 0.0
     """Vary brightness, contrast and colour of the training images by up to this part; 0 turns it off."""
     precision: Precision = "auto"

@@ -57,7 +57,8 @@ def choose_precision(
         `fp32`, `bf16` or `fp16`, and the speed of half precision relative to fp32. Half precision must
         gain 10 %: on some CPUs it is emulated and slower.
     """
-    half = "fp16" if device.type == "cuda" and not torch.cuda.is_bf16_supported() else "bf16"
+    old_gpu = device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0)  # emulates bf16
+    half = "fp16" if old_gpu else "bf16"
     if device.type == "mps":
         return "fp32", 1.0
     state = {name: tensor.clone() for name, tensor in network.state_dict().items()}

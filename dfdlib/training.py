@@ -34,7 +34,7 @@ from .manifest import fingerprint
 from .models import Detector
 from .optimization import learning_rate_at, parameter_groups
 from .runtime import choose_precision, keep_freed_memory
-from .transforms import colour_jitter, random_flip, sample_uniforms
+from .transforms import colour_jitter, random_flip, random_quarter_turn, sample_uniforms
 
 BEST, LAST, LOG = "best_model.pt", "last.pt", "training_log.csv"
 
@@ -155,11 +155,13 @@ class _Run:
 
     def augment(self, batch: Batch, epoch: int) -> Tensor:
         """Vary the images of a batch, each as its position and the epoch say."""
-        images, uniforms = batch["image"], sample_uniforms(self.config.seed, epoch, batch["index"], 6)
+        images, uniforms = batch["image"], sample_uniforms(self.config.seed, epoch, batch["index"], 7)
         if self.config.flip:
             images = random_flip(images, uniforms[:, 0])
+        if self.config.turn:
+            images = random_quarter_turn(images, uniforms[:, 1])
         if self.config.colour_jitter:
-            images = colour_jitter(images, uniforms[:, 1:], self.config.colour_jitter)
+            images = colour_jitter(images, uniforms[:, 2:], self.config.colour_jitter)
         return images
 
     def train_one_step(self, epoch: int, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

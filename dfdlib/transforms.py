@@ -39,6 +39,16 @@ def random_flip(images: Tensor, uniforms: Tensor) -> Tensor:
     return torch.where(mirrored, images.flip(-1), images)
 
 
+def random_quarter_turn(images: Tensor, uniforms: Tensor) -> Tensor:
+    """Turn square images [B, C, S, S] by 0, 90, 180 or 270 degrees, as their numbers in `uniforms` [B] say.
+
+    No pixel is resampled, so that traces of manipulation stay.
+    """
+    turns = (uniforms * 4).long().to(images.device).view(-1, 1, 1, 1)
+    half = torch.where(turns >= 2, images.flip(-1, -2), images)
+    return torch.where(turns % 2 == 1, half.transpose(-1, -2).flip(-1), half)
+
+
 def colour_jitter(images: Tensor, uniforms: Tensor, strength: float) -> Tensor:
     """Vary brightness, contrast and colour balance, each image by its own numbers.
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from dfdlib.transforms import colour_jitter, random_flip, sample_uniforms
+from dfdlib.transforms import colour_jitter, random_flip, random_quarter_turn, sample_uniforms
 
 
 def test_numbers_do_not_depend_on_the_batch():
@@ -47,3 +47,10 @@ def test_colour_jitter_moves_brightness_and_keeps_shape_and_range():
     assert (redder[:, 0] >= still[:, 0]).all()
     assert torch.allclose(redder[:, 1:], still[:, 1:], atol=1e-6)
     assert brighter.max() <= 1
+
+
+def test_quarter_turns_move_pixels_and_change_none():
+    image = torch.arange(3 * 5 * 5, dtype=torch.uint8).view(1, 3, 5, 5)
+    turned = random_quarter_turn(image.expand(4, 3, 5, 5), torch.tensor([0.1, 0.3, 0.6, 0.9]))
+    for quarters in range(4):
+        assert torch.equal(turned[quarters], torch.rot90(image[0], -quarters, (1, 2)))

@@ -141,7 +141,7 @@ def _demo_pair(i: int, root: Path, seed: int, size: int) -> list[Row]:
     subject = cv2.resize(scene.subject.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) > 0.5
     donor = photo
     if family == "splicing":
-        other = render_scene(CATEGORIES[rng.integers(len(CATEGORIES))], rng, 2 * size)
+        other = render_scene(category, rng, 2 * size)  # a foreign face, animal or vehicle
         donor = take_photo(other.radiance, draw_camera(rng), size, rng)
     strength = rng.uniform(*STRENGTHS)
     fake, mask = forge(photo, family, strength, rng, donor, subject)

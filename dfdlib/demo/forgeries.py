@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-STRENGTHS = (0.6, 1.0)
+STRENGTHS = (0.65, 1.0)
 """Range that the strength of a forgery is drawn from."""
 
 
@@ -60,18 +60,21 @@ def forge(
         The fake, uint8 [H, W, 3], and the manipulated pixels, bool [H, W].
     """
     chosen = FAMILIES[family]
-    soft = np.ones(photo.shape[:2], np.float32) if chosen.whole_image else _draw_region(photo, subject, rng)
+    if chosen.whole_image:
+        soft = np.ones(photo.shape[:2], np.float32)
+    else:
+        soft = _draw_region(photo.shape[:2], subject, rng)
     region = Region(soft, donor.astype(np.float32))
     fake = chosen.apply(photo.astype(np.float32), region, strength, rng)
     return (fake.clip(0, 255) + 0.5).astype(np.uint8), soft > 0.25
 
 
-def _draw_region(photo: np.ndarray, subject: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
-    """Draw a wobbly ellipse of 18 to 42 % of the image that overlaps the subject, with a soft border."""
-    height, width = photo.shape[:2]
+def _draw_region(shape: tuple[int, int], where: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
+    """Draw a wobbly ellipse of 18 to 42 % of the image, about the middle of `where`, bool [H, W], with a soft border."""
+    height, width = shape
     y, x = height / 2, width / 2
-    if subject is not None and subject.any():
-        rows, columns = np.nonzero(subject)
+    if where is not None and where.any():
+        rows, columns = np.nonzero(where)
         pick = rng.integers(len(rows))
         y, x = (rows[pick] + rows.mean()) / 2, (columns[pick] + columns.mean()) / 2
     area, aspect = rng.uniform(0.18, 0.42), rng.uniform(0.7, 1.4)
@@ -143,11 +146,11 @@ def _face_swap_blending(
     moved = moved * (1 + strength * rng.uniform(-0.15, 0.15, 3)) + strength * rng.uniform(-8, 8)
     if rng.random() < 0.6:  # a face synthesised at a lower resolution
         small = cv2.resize(
-            moved, None, fx=1 - 0.5 * strength, fy=1 - 0.5 * strength, interpolation=cv2.INTER_AREA
+            moved, None, fx=1 - 0.6 * strength, fy=1 - 0.6 * strength, interpolation=cv2.INTER_AREA
         )
         moved = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
     else:
-        moved += (1.5 + 2.0 * strength) * (moved - cv2.GaussianBlur(moved, (0, 0), 1.0))
+        moved += (2.5 + 2.0 * strength) * (moved - cv2.GaussianBlur(moved, (0, 0), 1.0))
     return _blend(photo, moved.astype(np.float32), region)
 
 
@@ -163,9 +166,9 @@ def _splicing(photo: np.ndarray, region: Region, strength: float, rng: np.random
     if inside.any():  # bring the colours near, as a careful forger would
         foreign += 0.7 * (photo[inside].mean(0) - foreign[inside].mean(0))
     if rng.random() < 0.5:
-        foreign = cv2.GaussianBlur(foreign, (0, 0), 0.6 + 0.6 * strength)
+        foreign = cv2.GaussianBlur(foreign, (0, 0), 0.8 + 0.8 * strength)
     else:
-        foreign += rng.normal(0, 2.0 + 8.0 * strength * rng.uniform(0.5, 1), photo.shape)
+        foreign += rng.normal(0, 4.0 + 8.0 * strength, photo.shape)
     return _blend(photo, foreign.astype(np.float32), region)
 
 
@@ -178,7 +181,8 @@ def _inpainting(photo: np.ndarray, region: Region, strength: float, rng: np.rand
         elsewhere = np.roll(photo, shift, (0, 1))
         texture = elsewhere - cv2.GaussianBlur(elsewhere, (0, 0), 6)
         filled += cv2.GaussianBlur(texture, (0, 0), 0.4 + 0.4 * strength)
-    filled += rng.normal(0, rng.uniform(2.0, 6.0), photo.shape[:2])[..., None]  # grain to hide the smoothness
+    grain = rng.choice([0.5, 4.0 + 4.0 * strength])  # too smooth for a camera, or too coarse
+    filled += rng.normal(0, grain, photo.shape[:2])[..., None]
     return _blend(photo, filled, region)
 
 
