@@ -47,7 +47,7 @@ def main() -> None:
         epochs=options.epochs,
         batch_size=16,
         learning_rate=2e-3,
-        category_loss_weight=0.5,
+        category_loss_weight=0.7,
         colour_jitter=0.1,
         seed=options.seed,
     )

@@ -95,24 +95,30 @@ class Normalize(nn.Module):
             return normal if self.residual is None else torch.cat([normal, self.residual(images)], 1)
 
 
-class ContextHead(nn.Sequential):
+class ContextHead(nn.Module):
     """A category head on an early feature map, whose units see too little to know an object.
 
-    Three strided convolutions widen what is seen to the whole image at little cost.
+    Three strided convolutions widen what is seen to the whole image at little cost; the image itself,
+    reduced to the size of the map, stands beside features that were learned for traces.
     """
 
     def __init__(self, n_features: int, n_categories: int) -> None:
-        """Map features [B, F, h, w] to logits [B, C]."""
-        widths = [n_features, 128, 192, 256]
+        """Map features [B, F, h, w] and images [B, C, H, W] to logits."""
+        super().__init__()
         layers: list[nn.Module] = []
-        for narrow, wide in pairwise(widths):
+        for narrow, wide in pairwise([n_features + 3, 128, 192, 256]):
             layers += [
                 nn.Conv2d(narrow, wide, 3, 2, 1, bias=False),
                 nn.BatchNorm2d(wide),
                 nn.SiLU(inplace=True),
             ]
-        pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(widths[-1], n_categories)]
-        super().__init__(*layers, *pool)
+        self.widen = nn.Sequential(*layers)
+        self.classify = nn.Sequential(nn.Dropout(0.2), nn.Linear(256, n_categories))
+
+    def forward(self, features: Tensor, images: Tensor) -> Tensor:
+        """Return logits [B, n_categories]; of the images, the first three channels are looked at."""
+        small = F.adaptive_avg_pool2d(images[:, :3], features.shape[-2:])
+        return self.classify(self.widen(torch.cat([features, small], 1)).mean((2, 3)))
 
 
 class TimmNetwork(nn.Module):
@@ -127,7 +133,7 @@ class TimmNetwork(nn.Module):
         stages: int = 0,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
-        drop_rate: float = 0.2,
+        drop_rate: float = 0.1,
         pretrained: str = "none",
         weights: str = "",
     ) -> None:
@@ -159,8 +165,8 @@ class TimmNetwork(nn.Module):
         self.fake_head = nn.Linear(n_features, 1)
         self.category_head = None
         if n_categories:
-            simple = nn.Sequential(nn.Dropout(drop_rate), nn.Linear(n_features, n_categories))
-            self.category_head = ContextHead(n_features, n_categories) if stages else simple
+            head = ContextHead if stages else nn.Linear
+            self.category_head = head(n_features, n_categories)
 
     @property
     def target_layer(self) -> str:
@@ -171,12 +177,15 @@ class TimmNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Logits:
         """Map images [B, 3, H, W], uint8 or float in [0, 1], to `Logits`."""
-        features = self.backbone(self.normalize(images))
-        pooled = features.mean((2, 3)) if isinstance(self.backbone, Truncated) else features
-        fake = self.fake_head(self.dropout(pooled)).squeeze(1).float()
+        inputs = self.normalize(images)
+        features = self.backbone(inputs)
+        truncated = isinstance(self.backbone, Truncated)
+        pooled = self.dropout(features.mean((2, 3)) if truncated else features)
+        fake = self.fake_head(pooled).squeeze(1).float()
         if self.category_head is None:
             return Logits(fake, None)
-        return Logits(fake, self.category_head(features).float())
+        category = self.category_head(features, inputs) if truncated else self.category_head(pooled)
+        return Logits(fake, category.float())
 
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"timm": TimmNetwork}
