@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import re
 import tempfile
@@ -12,9 +14,27 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from PIL import Image
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 METADATA = ("kernelspec", "language_info")
+
+
+def is_bar(out: nbformat.NotebookNode) -> bool:
+    """Say whether an output is a progress bar."""
+    return "application/vnd.jupyter.widget-view+json" in out.get("data", {})
+
+
+def lighter(out: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Store a large picture as JPEG: notebooks with photographs would weigh megabytes."""
+    png = out.get("data", {}).get("image/png")
+    if png and len(png) > 60_000:
+        picture = Image.open(io.BytesIO(base64.b64decode(out["data"].pop("image/png")))).convert("RGB")
+        picture.thumbnail((760, 760))
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=72)
+        out["data"]["image/jpeg"] = base64.b64encode(buffer.getvalue()).decode()
+    return out
 
 
 def refresh(path: Path) -> None:
@@ -30,10 +50,9 @@ def refresh(path: Path) -> None:
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":  # progress bars are noise in a stored notebook
-            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
-            for out in cell.outputs:
-                if "application/vnd.jupyter.widget-view+json" in out.get("data", {}):
-                    out["data"].pop("application/vnd.jupyter.widget-view+json")
+            cell.outputs = [
+                lighter(out) for out in cell.outputs if out.get("name") != "stderr" and not is_bar(out)
+            ]
     nbformat.write(notebook, path)
 
 
