@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import io
+import stat
+import threading
 import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -57,21 +62,30 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """
     path = Path(path)
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise ImageError(f"{path} is a folder, not an image.")
+        if not stat.S_ISREG(mode):  # reading a pipe would wait for ever
+            raise ImageError(f"{path} is no regular file.")
         data = path.read_bytes()
-    except IsADirectoryError:
-        raise ImageError(f"{path} is a folder, not an image.") from None
+    except ImageError:
+        raise
     except FileNotFoundError:
         raise ImageError(f"{path} does not exist.") from None
     except OSError as error:
         raise ImageError(f"{path} cannot be opened: {error.strerror}.") from error
+    except ValueError as error:
+        raise ImageError(f"{str(path)!r} is not the name of a file ({error}).") from None
     return decode_image(data, str(path), max_pixels)
 
 
 def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode an image in memory.
 
-    The first frame of an animation is taken; transparency is laid over white; 16-bit and floating-point
-    pixels are scaled to 8 bits.
+    The first frame of an animation is taken; transparency is laid over white; 16-bit grey is scaled to 8
+    bits; floating-point grey is taken as 0…1, or scaled by its minimum and maximum where it leaves that.
+    Damage inside the data of a JPEG or a lossy WebP shows only where the decoder trips over it: these
+    formats have no checksum.
 
     Args:
         data: The bytes of the file.
@@ -86,11 +100,12 @@ def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.nda
     """
     if not data:
         raise ImageError(f"{name} is empty.")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # damaged metadata beside sound pixels is no concern of the user
+    with _quiet_pillow():
         try:
             with Image.open(io.BytesIO(data), formats=_available_formats()) as image:
                 _check_size(image.size, name, max_pixels)
+                if image.format == "PNG":
+                    _check_png(memoryview(data), name)
                 image.load()
                 upright = ImageOps.exif_transpose(image)
                 return np.array(_to_rgb(upright), np.uint8, order="C")
@@ -99,7 +114,8 @@ def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.nda
         except Image.UnidentifiedImageError:
             raise ImageError(f"{name} is not an image in a known format.") from None
         except Image.DecompressionBombError:
-            raise ImageError(f"{name} has more than {max_pixels:,} pixels; reduce it first.") from None
+            limit = min(max_pixels, 2 * Image.MAX_IMAGE_PIXELS)  # Pillow refuses above twice its constant
+            raise ImageError(f"{name} has more than {limit:,} pixels; reduce it first.") from None
         except MemoryError:
             raise ImageError(f"{name} does not fit into memory; reduce it first.") from None
         except Exception as error:  # decoders raise many kinds; each means that the file is damaged
@@ -132,14 +148,66 @@ def fit_image(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def write_image(path: str | Path, image: np.ndarray, quality: int = 95) -> None:
-    """Write uint8 [H, W, 3] RGB, or [H, W] grey, in the format of the ending (JPEG at `quality`, PNG, …)."""
+    """Write uint8 [H, W, 3] RGB, or [H, W] grey, in the format of the ending (JPEG at `quality`, PNG, …).
+
+    Raises:
+        DfdError: An ending that is no format, pixels of another type or shape, or a file that cannot be
+            written.
+    """
     path = Path(path)
+    if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
+        raise DfdError(f"{path} needs uint8 pixels [H, W, 3] or [H, W], not {image.dtype} {image.shape}.")
     pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
-    done, data = cv2.imencode(path.suffix, pixels, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
+    try:
+        done, data = cv2.imencode(path.suffix, pixels, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
+    except cv2.error:  # an ending that OpenCV does not know
+        done = False
     if not done:
         raise DfdError(f"{path} cannot be written as `{path.suffix}`; take .jpg or .png.")
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.tobytes())
+
+
+_quiet_lock = threading.Lock()
+_quiet_depth = 0
+_quiet_filters = None
+
+
+@contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    """Ignore Pillow's warnings (odd metadata, large images) while any thread decodes.
+
+    `catch_warnings` in each thread would restore the filters of another one, and silence the process for
+    good.
+    """
+    global _quiet_depth, _quiet_filters
+    with _quiet_lock:
+        if _quiet_depth == 0:
+            _quiet_filters = warnings.catch_warnings()
+            _quiet_filters.__enter__()
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+        _quiet_depth += 1
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_depth -= 1
+            if _quiet_depth == 0:
+                _quiet_filters.__exit__(None, None, None)
+
+
+def _check_png(data: memoryview, name: str) -> None:
+    """Check the checksums of a PNG; Pillow skips them and may make pixels of the zeros of a lost end."""
+    place = 8
+    while place + 12 <= len(data):
+        end = place + 8 + int.from_bytes(data[place : place + 4], "big")
+        kind = bytes(data[place + 4 : place + 8])
+        matters = kind[:1].isupper() or kind == b"tRNS"
+        if matters and zlib.crc32(data[place + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            raise ImageError(f"{name} is damaged and cannot be decoded (wrong checksum).")
+        if kind == b"IEND":
+            break
+        place = end + 4
 
 
 def _available_formats() -> list[str]:
@@ -165,11 +233,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _to_8_bits(image: Image.Image) -> np.ndarray:
     """Scale 16-bit and 32-bit grey to uint8 [H, W]; Pillow's own conversion saturates."""
-    values = np.asarray(image).astype(np.float64)
-    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    if image.mode == "F":
-        bottom, top = (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
-    else:
-        bottom, top = (0.0, 65535.0) if low >= 0 and high <= 65535 else (low, high)
-    return ((values - bottom) / max(top - bottom, 1e-12) * 255 + 0.5).clip(0, 255).astype(np.uint8)
+    values = np.asarray(image)
+    if image.mode != "F" and values.min() >= 0 and values.max() <= 65535:
+        return (np.arange(65536) / 65535 * 255 + 0.5).astype(np.uint8)[values]
+    finite = np.isfinite(values)
+    low, high = (float(values[finite].min()), float(values[finite].max())) if finite.any() else (0.0, 1.0)
+    if image.mode == "F" and low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    scaled = (np.where(finite, values, low).astype(np.float64) - low) / max(high - low, 1e-12)
+    return (scaled * 255 + 0.5).astype(np.uint8)

@@ -7,7 +7,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ import pandas as pd
 from .errors import DfdError
 from .files import write_csv
 from .imageio import IMAGE_SUFFIXES
-from .layouts import Place, read_places
+from .layouts import LABEL_WORDS, SPLIT_WORDS, Place, read_places
 from .splits import assert_disjoint, complete_splits
 
 COLUMNS = ("path", "label", "category", "split", "group", "generator")
@@ -23,6 +23,8 @@ LABELS = ("real", "fake")
 SPLITS = ("train", "val", "test")
 
 _SAMPLE_BYTES = 4096
+# Folders of the operating system, with thumbnails, deleted files or no permission.
+_SYSTEM_NAMES = frozenset(["__MACOSX", "Thumbs.db", "@eaDir", "lost+found", "$RECYCLE.BIN"])
 
 
 def scan(
@@ -45,7 +47,8 @@ def scan(
         (never missing), `generator`.
 
     Raises:
-        DfdError: No such folder, no image, a class that is missing or empty, or labels that can't be told.
+        DfdError: No such folder or one that cannot be listed, no image, labels that can't be told, or a
+            class that is missing or empty, in all or in the train or val split.
     """
     root = Path(root)
     labels = _checked_labels(labels or {})
@@ -59,7 +62,7 @@ def scan(
     manifest = _table(files, places)
     manifest.attrs |= {"root": str(root), "skipped": dict(skipped)}
     if require_labels:
-        manifest = _require_labels(manifest, root, folders)
+        manifest = _require_labels(manifest, root, folders, labels)
     return manifest
 
 
@@ -75,12 +78,21 @@ def open_data(
         labels: See `scan`.
 
     Raises:
-        DfdError: See `scan`, `read_manifest` and `splits.complete_splits`.
+        DfdError: A train or val split without one of the labels; see also `scan`, `read_manifest` and
+            `splits.complete_splits`.
     """
     data_dir = Path(data_dir)
     file = data_dir if data_dir.suffix == ".csv" else data_dir / "manifest.csv"
     manifest = read_manifest(file) if file.is_file() else scan(data_dir, labels)
-    manifest = subsample(complete_splits(manifest, seed), max_images, seed)
+    manifest = complete_splits(manifest, seed)
+    for split, label in ((split, label) for split in ("train", "val") for label in LABELS):
+        if not ((manifest["split"] == split) & (manifest["label"] == label)).any():
+            groups = manifest.loc[manifest["label"] == label, "group"].nunique()
+            raise DfdError(
+                f"the {split} split of {data_dir} has no {label} image ({groups} groups of {label} images in "
+                "all); add images of more sources, or state the splits in folders or a manifest."
+            )
+    manifest = subsample(manifest, max_images, seed)
     validate(manifest)
     return manifest
 
@@ -135,13 +147,16 @@ def read_manifest(csv_path: str | Path, root: str | Path | None = None) -> pd.Da
         raise DfdError(f"{csv_path} cannot be read as a manifest ({error}).") from error
     manifest = manifest.astype(object).where(manifest != "", None)
     manifest.attrs["root"] = str(root)
+    if manifest.empty:
+        raise DfdError(f"{csv_path} lists no image; write it again from the images.")
     validate(manifest)
-    for path in manifest["path"]:
-        pure = PurePosixPath(path.replace("\\", "/"))
-        if pure.is_absolute() or ".." in pure.parts or ":" in pure.parts[0]:
-            raise DfdError(
-                f"{csv_path} lists {path!r}, which leaves its root; make paths relative to the root."
-            )
+    for column in manifest.columns.intersection(["path", "mask"]):
+        for path in manifest[column].dropna():
+            pure = PureWindowsPath(path)  # knows every way to leave a folder, slashes of both kinds
+            if pure.drive or pure.root or ".." in pure.parts or not pure.parts:
+                raise DfdError(
+                    f"{csv_path} lists {path!r}, which leaves its root; make paths relative to the root."
+                )
     missing = [path for path in manifest["path"].iloc[:20] if not (root / path).exists()]
     if missing:
         raise DfdError(
@@ -158,11 +173,17 @@ def root_of(manifest: pd.DataFrame) -> Path:
 
 
 def subsample(manifest: pd.DataFrame, max_images: int, seed: int = 0) -> pd.DataFrame:
-    """Draw about `max_images` images, whole groups, even over split, label and category; 0 takes all."""
+    """Draw at most `max_images` images, even over split, label and category; 0 takes all.
+
+    Groups are taken whole as long as they fit. Fewer than one image for each split and label (and category,
+    where the number allows) are never drawn, so that no class vanishes.
+    """
     if not max_images or len(manifest) <= max_images:
         return manifest
     keys = [manifest[name].fillna("") for name in ("split", "label", "category")]
     strata = pd.MultiIndex.from_arrays(keys).factorize(sort=True)[0]
+    if strata.max() >= max_images:
+        strata = pd.MultiIndex.from_arrays(keys[:2]).factorize(sort=True)[0]
     quota = np.full(strata.max() + 1, max(1, max_images // (strata.max() + 1)))
     positions: dict[str, list[int]] = {}
     for position, group in enumerate(manifest["group"]):
@@ -172,8 +193,10 @@ def subsample(manifest: pd.DataFrame, max_images: int, seed: int = 0) -> pd.Data
     for i in np.random.default_rng(seed).permutation(len(names)):
         members = positions[names[i]]
         if all(quota[strata[position]] > 0 for position in members):
-            chosen += members
-            np.subtract.at(quota, strata[members], 1)
+            for position in members:
+                if quota[strata[position]] > 0:
+                    chosen.append(position)
+                    quota[strata[position]] -= 1
     return manifest.iloc[sorted(chosen)].reset_index(drop=True)
 
 
@@ -229,7 +252,7 @@ def _walk(root: Path) -> tuple[list[str], list[str], Counter[str]]:
     """Return the image files and the folders below the root, as sorted posix paths, and what was skipped."""
     files, folders, skipped = [], [], Counter()
     home = os.path.realpath(root)
-    for folder, names, entries in os.walk(root):
+    for folder, names, entries in os.walk(root, onerror=_refuse_folder):
         below = os.path.relpath(folder, root).replace(os.sep, "/")
         skipped["hidden"] += sum(_is_hidden(name) for name in names)
         skipped["linked folder"] += sum(Path(folder, name).is_symlink() for name in names)
@@ -249,8 +272,14 @@ def _walk(root: Path) -> tuple[list[str], list[str], Counter[str]]:
     return sorted(files), folders, +skipped
 
 
+def _refuse_folder(error: OSError) -> None:
+    raise DfdError(
+        f"{error.filename} cannot be listed ({error.strerror}); allow reading it, or move it out of the data."
+    )
+
+
 def _is_hidden(name: str) -> bool:
-    return name.startswith((".", "__MACOSX")) or name == "Thumbs.db"
+    return name.startswith(".") or name in _SYSTEM_NAMES
 
 
 def _table(files: list[str], places: list[Place]) -> pd.DataFrame:
@@ -267,27 +296,21 @@ def _table(files: list[str], places: list[Place]) -> pd.DataFrame:
     )
 
 
-def _require_labels(manifest: pd.DataFrame, root: Path, folders: list[str]) -> pd.DataFrame:
+def _require_labels(
+    manifest: pd.DataFrame, root: Path, folders: list[str], labels: Mapping[str, str]
+) -> pd.DataFrame:
     """Check that both labels can be told; leave out stray images without one, with a warning."""
     trained = manifest["split"] != "test"
-    counts = manifest.loc[trained, "label"].value_counts()
-    missing = [label for label in LABELS if not counts.get(label)]
-    if missing:
-        found = sorted({path.rsplit("/", 1)[-1] for path in folders if path != "."}) or ["no folder"]
-        shown = ", ".join(found[:12]) + (", …" if len(found) > 12 else "")
-        empty = [label for label in missing if any(p == label for f in folders for p in f.lower().split("/"))]
-        if empty:
-            raise DfdError(f"{root} has a '{empty[0]}' folder without any image in it; put images there.")
-        if len(missing) == 2:
-            raise DfdError(
-                f"{root} does not tell real from fake (found: {shown}). Name the folders 'real' and 'fake', or "
-                'pass labels={"<folder>": "real", "<folder>": "fake"}.'
-            )
-        there = "fake" if missing == ["real"] else "real"
+    if not manifest["label"].notna().any():
         raise DfdError(
-            f"{root} has a '{there}' folder but no '{missing[0]}' one (found: {shown}). Rename it, or pass "
-            f'labels={{"<folder>": "{missing[0]}"}}.'
+            f"{root} does not tell real from fake (found: {_shown(folders, '')}). Name the folders 'real' and 'fake', "
+            'or pass labels={"<folder>": "real", "<folder>": "fake"}.'
         )
+    parts = [rows for _, rows in manifest[trained].groupby("split", dropna=False)] or [manifest]
+    for rows in parts:
+        present = set(rows["label"].dropna())
+        if len(present) == 1:
+            _refuse_missing_class(root, rows["path"], folders, present.pop(), labels)
     stray = trained & manifest["label"].isna()
     if stray.any():
         example = manifest.loc[stray, "path"].iloc[0]
@@ -299,3 +322,40 @@ def _require_labels(manifest: pd.DataFrame, root: Path, folders: list[str]) -> p
         manifest.attrs["skipped"]["without a label"] = int(stray.sum())
         manifest = manifest[~stray].reset_index(drop=True)
     return manifest
+
+
+def _refuse_missing_class(
+    root: Path, paths: pd.Series, folders: list[str], present: str, labels: Mapping[str, str]
+) -> None:
+    """Raise the error for images, of one split, that have one label alone."""
+    words = {**LABEL_WORDS, **labels}
+    missing = LABELS[present == "real"]
+    shared: list[str] = []
+    for part in PurePosixPath(os.path.commonpath([str(PurePosixPath(path).parent) for path in paths])).parts:
+        if part.lower() in words:
+            break
+        shared.append(part)
+    where = "/".join(shared)
+    inside = [folder for folder in folders if folder.startswith(f"{where}/" if where else "")]
+    empty = [folder for folder in inside if words.get(folder.rsplit("/", 1)[-1].lower()) == missing]
+    if empty:
+        raise DfdError(
+            f"{root / empty[0]} is a '{missing}' folder without any image in it; put images there."
+        )
+    unknown = [name for name in _names(folders, where) if name.lower() not in {**words, **SPLIT_WORDS}]
+    folder = unknown[0] if len(unknown) == 1 else "<folder>"
+    raise DfdError(
+        f"{root / where} has a '{present}' folder but no '{missing}' one (found: {_shown(folders, where)}). "
+        f'Rename it, or pass labels={{"{folder}": "{missing}"}}.'
+    )
+
+
+def _names(folders: list[str], where: str) -> list[str]:
+    """Return the names of the folders below `where`, sorted."""
+    start = f"{where}/" if where else ""
+    return sorted({folder.rsplit("/", 1)[-1] for folder in folders if folder.startswith(start)} - {"."})
+
+
+def _shown(folders: list[str], where: str) -> str:
+    found = _names(folders, where)
+    return ", ".join(found[:12]) + (", …" if len(found) > 12 else "") or "no folder"

@@ -27,8 +27,10 @@ def assign_splits(
         seed: Draws which group goes where.
 
     Raises:
-        DfdError: Fewer groups than splits.
+        DfdError: Fewer groups than splits, or shares that do not add up to 1.
     """
+    if min(fractions.values()) < 0 or abs(sum(fractions.values()) - 1) > 1e-6:
+        raise DfdError(f"the fractions {dict(fractions)} must be positive and add up to 1.")
     if manifest["group"].nunique() < len(fractions):
         raise DfdError(
             f"{manifest['group'].nunique()} groups cannot be split into {', '.join(fractions)}; add more images."
@@ -110,8 +112,7 @@ def _distribute(manifest: pd.DataFrame, shares: Sequence[float], seed: int) -> n
     Iterative stratification (Sechidis et al. 2011, doi:10.1007/978-3-642-23808-6_10) over groups: the
     largest groups first, each to the place that its strata are furthest from having their share of.
     """
-    columns = [manifest[name].fillna("") for name in ("label", "category", "generator")]
-    strata, _ = pd.factorize(pd.MultiIndex.from_arrays(columns), sort=True)
+    strata = _strata(manifest, shares)
     groups, names = pd.factorize(manifest["group"], sort=True)
     wanted = np.outer(np.bincount(strata), shares)
     members: list[Counter[int]] = [Counter() for _ in names]
@@ -130,3 +131,19 @@ def _distribute(manifest: pd.DataFrame, shares: Sequence[float], seed: int) -> n
             wanted[stratum, place] -= n
             overall[place] -= n
     return places[groups]
+
+
+def _strata(manifest: pd.DataFrame, shares: Sequence[float]) -> np.ndarray:
+    """Return the number of each row's stratum: label × category × generator, or coarser where that is tiny.
+
+    The largest place would take every group of a stratum of n groups while n × (largest - smallest share)
+    exceeds n - 1. Many such strata would leave the other places empty, so they share one: without the
+    generator, then without the category.
+    """
+    columns = ["label", "category", "generator"]
+    key = manifest[columns].fillna("").astype(object).reset_index(drop=True)
+    group = manifest["group"].reset_index(drop=True)
+    for dropped in ("generator", "category"):
+        n_groups = group.groupby([key[name] for name in columns]).transform("nunique")
+        key.loc[n_groups * (1 - max(shares) + min(shares)) < 1, dropped] = "\0rare"
+    return pd.factorize(pd.MultiIndex.from_frame(key), sort=True)[0]

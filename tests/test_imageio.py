@@ -1,13 +1,16 @@
 """Decoding: the right pixels for every kind of file, or an error that names it."""
 
 import io
+import os
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image, features
 
+from dfdlib import DfdError
 from dfdlib.imageio import ImageError, decode_image, fit_image, read_image, write_image
 
 RNG = np.random.default_rng(0)
@@ -87,11 +90,31 @@ def test_floats_in_the_unit_range_are_scaled():
     assert np.abs(decoded[0, :, 0].astype(int) - np.arange(256)).max() <= 1
 
 
+def test_other_ranges_are_scaled_by_their_ends():
+    floats = np.array([[np.nan, -50, 0, 50]], np.float32)
+    assert decode_image(encoded(Image.fromarray(floats), "TIFF"), "x")[0, :, 0].tolist() == [0, 0, 128, 255]
+    whole = np.array([[-1, 99_999, 199_999]], np.int32)
+    assert decode_image(encoded(Image.fromarray(whole), "TIFF"), "x")[0, :, 0].tolist() == [0, 128, 255]
+
+
+@pytest.mark.parametrize("mode", ["LA", "PA"])
+def test_grey_and_palette_with_transparency_are_laid_over_white(mode):
+    image = Image.new("RGBA", (8, 4), (200, 200, 200, 0))
+    image.paste((200, 200, 200, 255), (4, 0, 8, 4))
+    image = image.convert("P").convert("PA") if mode == "PA" else image.convert("LA")
+    if mode == "PA":
+        image.putalpha(Image.fromarray(np.repeat(np.uint8([[0] * 4 + [255] * 4]), 4, 0)))
+    decoded = decode_image(encoded(image, "TIFF" if mode == "PA" else "PNG"), "x")
+    assert (decoded[:, :4] == 255).all()
+    assert np.abs(decoded[:, 4:].astype(int) - 200).max() <= 6
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied(orientation):
+def test_exif_orientation_is_applied(orientation, kind):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = encoded(RGB, "PNG", exif=exif)
+    data = encoded(RGB, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
     turned = {
         2: lambda a: a[:, ::-1],
         3: lambda a: a[::-1, ::-1],
@@ -147,11 +170,49 @@ def test_a_png_with_a_wrong_checksum_is_refused():
         decode_image(bytes(data), "x")
 
 
+def test_a_png_whose_end_is_zeros_is_refused():
+    data = encoded(Image.fromarray(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)), "PNG")
+    for part in np.linspace(0.1, 0.95, 12):
+        n = int(len(data) * part)
+        with pytest.raises(ImageError, match=r"x is damaged .*wrong checksum"):
+            decode_image(data[:n] + bytes(len(data) - n), "x")
+
+
+def test_every_single_flip_in_a_png_is_noticed_or_harmless():
+    data = encoded(RGB, "PNG")
+    rng = np.random.default_rng(2)
+    for place in rng.choice(len(data), 300, replace=False):
+        broken = bytearray(data)
+        broken[place] ^= 1 << rng.integers(8)
+        try:
+            decoded = decode_image(bytes(broken), "x")
+        except ImageError:
+            continue
+        assert np.array_equal(decoded, SMOOTH), place
+
+
+def test_bytes_after_the_end_of_a_png_are_no_damage():
+    assert np.array_equal(decode_image(encoded(RGB, "PNG") + b"garbage " * 9, "x"), SMOOTH)
+
+
+def test_threads_leave_the_filters_of_warnings_alone():
+    noise = encoded(Image.fromarray(RNG.integers(0, 256, (400, 400, 3), dtype=np.uint8)), "PNG")
+    small = encoded(RGB, "JPEG")
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: decode_image(noise if i % 3 else small, "x"), range(120)))
+    assert warnings.filters == before
+    with pytest.warns(UserWarning, match="heard"):
+        warnings.warn("heard", stacklevel=1)
+
+
 def test_large_dimensions_are_refused_before_decoding():
     data = encoded(Image.new("1", (20_000, 20_000)), "PNG")
     assert len(data) < 100_000
     with pytest.raises(ImageError, match=r"bomb\.png has more than 100,000,000 pixels"):
         decode_image(data, "bomb.png")
+    with pytest.raises(ImageError, match="more than 178,956,970 pixels"):
+        decode_image(data, "bomb.png", max_pixels=10**10)
     with pytest.raises(ImageError, match="50 × 40 pixels, more than 1,000"):
         decode_image(encoded(RGB, "PNG"), "x", max_pixels=1000)
 
@@ -185,6 +246,26 @@ def test_a_folder_and_a_missing_file_are_named(tmp_path):
         read_image(tmp_path / "no.jpg")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_and_an_impossible_name_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(ImageError, match="is no regular file"):
+        read_image(tmp_path / "pipe.jpg")
+    with pytest.raises(ImageError, match="is not the name of a file"):
+        read_image("a\0b.jpg")
+
+
+def test_a_file_without_permission_is_named(tmp_path, monkeypatch):
+    (tmp_path / "a.jpg").write_bytes(b"x")
+
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
+    with pytest.raises(ImageError, match=r"a\.jpg cannot be opened: Permission denied"):
+        read_image(tmp_path / "a.jpg")
+
+
 def test_the_ending_does_not_matter(tmp_path):
     (tmp_path / "liar.jpg").write_bytes(encoded(RGB, "PNG"))
     assert np.array_equal(read_image(tmp_path / "liar.jpg"), SMOOTH)
@@ -214,3 +295,21 @@ def test_written_images_come_back(tmp_path):
     write_image(tmp_path / "a.jpg", SMOOTH, quality=95)
     assert np.array_equal(read_image(tmp_path / "a.png"), SMOOTH)
     assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - SMOOTH).mean() < 4
+
+
+def test_masks_are_written_as_grey(tmp_path):
+    write_image(tmp_path / "mask.png", SMOOTH[..., 0])
+    assert np.array_equal(read_image(tmp_path / "mask.png"), SMOOTH[..., :1].repeat(3, 2))
+
+
+@pytest.mark.parametrize("name", ["a.xyz", "a"])
+def test_an_ending_that_is_no_format_is_refused(name, tmp_path):
+    with pytest.raises(DfdError, match=r"take \.jpg or \.png"):
+        write_image(tmp_path / name, SMOOTH)
+    assert not list(tmp_path.iterdir())
+
+
+def test_pixels_of_another_type_or_shape_are_refused(tmp_path):
+    for pixels in (SMOOTH.astype(np.float32), np.zeros((4, 4, 4), np.uint8)):
+        with pytest.raises(DfdError, match="needs uint8 pixels"):
+            write_image(tmp_path / "a.png", pixels)

@@ -69,7 +69,9 @@ LAYOUTS = {
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_layouts_are_recognised(name, write_images):
     files, expected = LAYOUTS[name]
-    manifest = scan(write_images(files)).set_index("path")
+    root = write_images(files)
+    manifest = scan(root).set_index("path")
+    assert manifest.attrs["root"] == str(root)
     assert sorted(manifest.index) == sorted(files)
     for path, (label, category, split) in expected.items():
         row = manifest.loc[path].astype(object).where(manifest.loc[path].notna(), None)
@@ -107,6 +109,74 @@ def test_folders_of_frames_are_groups(write_images):
         == "swap_002"
     )
     assert manifest["group"].nunique() == 5
+
+
+def test_numbered_folders_are_groups_even_where_real_and_fake_share_them(write_images):
+    files = [
+        f"{label}/{name}/{i}.jpg" for label in ("real", "fake") for name in ("id1", "000_003") for i in "ab"
+    ]
+    manifest = scan(write_images(files)).set_index("path")
+    assert manifest["category"].isna().all()
+    assert manifest.loc["real/id1/a.jpg", "group"] == manifest.loc["fake/id1/b.jpg", "group"] == "id1"
+
+
+def test_more_than_fifty_names_are_identities(write_images):
+    people = [f"{chr(97 + i % 26)}{chr(97 + i // 26)}son" for i in range(51)]
+    files = [f"{label}/{name}/1.png" for label in ("real", "fake") for name in people]
+    manifest = scan(write_images(files))
+    assert manifest["category"].isna().all()
+    assert manifest["group"].nunique() == 51
+
+
+def test_sources_below_a_label_are_generators_and_not_one_huge_group(write_images):
+    sources = {"real": ("ffhq", "coco"), "fake": ("stylegan2", "sd")}
+    files = [f"{label}/{name}/{i}.png" for label in sources for name in sources[label] for i in "ab"]
+    manifest = scan(write_images(files)).set_index("path")
+    assert manifest.loc["fake/stylegan2/a.png", "generator"] == "stylegan2"
+    assert manifest.loc["real/ffhq/a.png", ["generator", "category"]].isna().all()
+    assert manifest["group"].is_unique
+
+
+def test_a_well_known_category_needs_no_partner(write_images):
+    manifest = scan(write_images(["real/vehicles/1.png", "fake/Animals/1.png", "fake/Animals/2.png"]))
+    assert list(manifest["category"]) == ["Animals", "Animals", "vehicles"]
+    assert manifest["group"].is_unique
+
+
+def test_faceforensics_trees_give_method_and_video(write_images):
+    files = [
+        f"manipulated_sequences/{m}/{c}/videos/000_003/1.png"
+        for m in ("Deepfakes", "Face2Face")
+        for c in ("c23", "raw")
+    ]
+    files += [
+        "original_sequences/youtube/c23/videos/000/1.png",
+        "original_sequences/youtube/raw/videos/000/1.png",
+    ]
+    manifest = scan(write_images(files))
+    fakes = manifest[manifest["label"] == "fake"]
+    assert list(fakes["generator"]) == ["Deepfakes"] * 2 + ["Face2Face"] * 2
+    assert set(fakes["group"]) == {"000_003"}
+    assert set(manifest.loc[manifest["label"] == "real", "group"]) == {"000"}
+
+
+@pytest.mark.parametrize("top", ["deepfakes", "original", "train", "ai/real"])
+def test_a_top_folder_states_no_label(top, write_images):
+    manifest = scan(write_images([f"{top}/real/1.jpg", f"{top}/fake/2.jpg"]))
+    assert list(manifest["label"]) == ["fake", "real"]
+    assert set(manifest["split"].fillna("")) == ({"train"} if top == "train" else {""})
+
+
+def test_one_class_alone_keeps_its_label(write_images):
+    manifest = scan(write_images(["real/animals/1.jpg", "real/animals/2.jpg"]), require_labels=False)
+    assert list(manifest["label"]) == ["real", "real"]
+
+
+def test_a_tree_with_a_test_split_alone_is_scanned_but_not_trained_on(write_images):
+    root = write_images(["test/real/1.jpg", "test/fake/2.jpg"])
+    assert list(scan(root)["label"]) == ["fake", "real"]
+    with pytest.raises(DfdError, match="test but no train split"):
+        open_data(root)
 
 
 def test_reversed_conventions_are_mapped_by_name(write_images):
@@ -147,6 +217,39 @@ REFUSED = {
 }
 
 
+def test_a_class_that_lacks_in_one_split_is_refused_with_the_remedy(write_images):
+    root = write_images(
+        ["data/train/real/1.jpg", "data/train/0_fake_old/2.jpg", "data/val/real/3.jpg", "data/val/fake/4.jpg"]
+    )
+    with pytest.raises(DfdError) as caught:
+        scan(root)
+    assert str(caught.value) == (
+        f"{root}/data/train has a 'real' folder but no 'fake' one (found: 0_fake_old, real). "
+        'Rename it, or pass labels={"0_fake_old": "fake"}.'
+    )
+    assert len(scan(root, labels={"0_fake_old": "fake"})) == 4
+
+
+def test_too_few_sources_for_a_split_are_refused(write_images):
+    root = write_images([f"real/person_1/{i}.jpg" for i in range(9)] + [f"fake/{i}.jpg" for i in range(9)])
+    with pytest.raises(DfdError, match=r"has no real image \(1 groups of real images in all\); add images"):
+        open_data(root)
+
+
+def test_a_folder_that_cannot_be_listed_is_refused(write_images, monkeypatch):
+    root = write_images(["real/1.jpg", "fake/2.jpg"])
+    listed = os.scandir
+
+    def refuse(folder):
+        if str(folder).endswith("fake"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DfdError, match=r"fake cannot be listed \(Permission denied\)"):
+        scan(root)
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_folders_that_tell_nothing_are_refused(name, write_images, tmp_path):
     files, message = REFUSED[name]
@@ -161,6 +264,12 @@ def test_an_empty_class_is_refused(write_images):
     root = write_images(["train/real/1.jpg"])
     (root / "train/fake").mkdir()
     with pytest.raises(DfdError, match="'fake' folder without any image"):
+        scan(root)
+    (root / "train/fake/1.jpg").symlink_to(root / "train/real/1.jpg")
+    (root / "val/real").mkdir(parents=True)
+    (root / "val/fake").mkdir()
+    (root / "val/fake/1.jpg").write_bytes(b"x")
+    with pytest.raises(DfdError, match="val/real is a 'real' folder without any image"):
         scan(root)
 
 
@@ -222,14 +331,46 @@ def test_a_manifest_survives_a_round_trip(manifest, tmp_path):
         ("path", "/etc/passwd", "leaves its root"),
         ("path", "../secret.png", "leaves its root"),
         ("path", "real/NA/gone.png", "which is not in"),
+        ("path", "C:/secret.png", "leaves its root"),
+        ("path", "..\\secret.png", "leaves its root"),
+        ("path", ".", "leaves its root"),
+        ("mask", "../../secret.png", "leaves its root"),
         ("group", "", "without a group"),
     ],
 )
 def test_a_wrong_row_is_refused(manifest, column, value, message):
+    manifest[column] = manifest.get(column)
     manifest.loc[0, column] = value
     write_manifest(manifest, root_of(manifest) / "manifest.csv")
     with pytest.raises(DfdError, match=message):
         read_manifest(root_of(manifest) / "manifest.csv")
+
+
+def test_odd_names_survive_a_round_trip(write_images):
+    names = ["10 30.png", 'a,b".png', "ä b.png", " lead.png", "1e5.png", "null.png", "c\nd.png", "10:30.png"]
+    root = write_images([f"{label}/{name}" for label in ("real", "fake") for name in names])
+    manifest = scan(root)
+    write_manifest(manifest, root / "manifest.csv")
+    again = read_manifest(root / "manifest.csv")
+    assert list(again["path"]) == list(manifest["path"])
+    assert again["category"].isna().all()
+
+
+def test_a_manifest_without_rows_and_none_at_all_are_refused(manifest, tmp_path):
+    write_manifest(manifest.head(0), tmp_path / "m.csv")
+    with pytest.raises(DfdError, match=r"m\.csv lists no image"):
+        read_manifest(tmp_path / "m.csv")
+    with pytest.raises(DfdError, match="no manifest at"):
+        read_manifest(tmp_path / "n.csv")
+    (tmp_path / "e.csv").write_bytes(b"")
+    with pytest.raises(DfdError, match=r"e\.csv cannot be read as a manifest"):
+        read_manifest(tmp_path / "e.csv")
+
+
+def test_a_table_that_does_not_know_its_folder_is_refused(manifest):
+    manifest.attrs.clear()
+    with pytest.raises(DfdError, match="does not know its folder"):
+        root_of(manifest)
 
 
 def test_a_group_across_splits_is_refused_on_load(manifest):
@@ -270,6 +411,37 @@ def test_a_sample_is_even_and_keeps_groups_whole(demo):
     assert part.groupby("group").size().eq(2).all()
     assert subsample(demo, 0).equals(demo)
     assert part.equals(subsample(demo, 72, seed=1))
+
+
+def test_a_sample_of_long_videos_keeps_to_its_size_and_to_every_class():
+    videos = [
+        (label, split, video)
+        for label in ("real", "fake")
+        for split in ("train", "val")
+        for video in range(3)
+    ]
+    rows = [
+        {
+            "path": f"{label}{split}{video}/{i}",
+            "label": label,
+            "category": None,
+            "split": split,
+            "group": f"{label}{split}{video}",
+        }
+        for label, split, video in videos
+        for i in range(300)
+    ]
+    part = subsample(pd.DataFrame(rows), 100)
+    assert part.groupby(["split", "label"]).size().to_dict() == {
+        (split, label): 25 for split in ("train", "val") for label in ("real", "fake")
+    }
+
+
+def test_a_sample_smaller_than_the_number_of_categories_keeps_to_its_size(manifest):
+    manifest["category"] = [f"c{i}" for i in range(len(manifest))]
+    part = subsample(manifest, 12)
+    assert len(part) <= 12
+    assert len(part.groupby(["split", "label"])) == 6
 
 
 def test_the_summary_counts(demo):
