@@ -135,6 +135,26 @@ class Truncated(nn.Module):
         return maps[-1]
 
 
+def stage_of(backbone: nn.Module) -> dict[str, int]:
+    """Return the stage of each parameter of a timm backbone, by name, counted from the image.
+
+    A stage ends with one of timm's feature maps; what follows the last one is a stage of its own.
+    """
+    inner = backbone.model if isinstance(backbone, Truncated) else backbone
+    prefix = "model." if isinstance(backbone, Truncated) else ""
+    ends = [info["module"] for info in inner.feature_info]
+    stages, stage, inside = {}, 0, False
+    for module_name, module in inner.named_modules():  # in the order of their definition
+        within = stage < len(ends) and f"{module_name}.".startswith(f"{ends[stage]}.")
+        if inside and not within:
+            stage += 1
+            within = stage < len(ends) and f"{module_name}.".startswith(f"{ends[stage]}.")
+        inside = within
+        for name, _ in module.named_parameters(module_name, recurse=False):
+            stages[prefix + name] = stage
+    return stages
+
+
 def first_convolution(backbone: nn.Module) -> nn.Conv2d:
     """Return the convolution that sees the image. Raises `DfdError` where there is none."""
     for module in backbone.modules():

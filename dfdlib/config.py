@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeVar
 
 from .errors import DfdError, did_you_mean
 
-Schedule = Literal["cosine", "one-cycle", "constant"]
+Schedule = Literal["cosine", "one-cycle", "plateau", "constant"]
+Balance = Literal["weights", "oversample", "downsample", "none"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Run = TypeVar("Run", bound="RunConfig")
 
@@ -29,7 +30,8 @@ class TrainConfig:
     weight_decay: float = 0.02
     """AdamW's decoupled weight decay; never applied to biases and normalisation layers."""
     schedule: Schedule = "cosine"
-    """`cosine`: linear warm-up, then cosine to 1 %; `one-cycle`: Smith 2018; `constant`."""
+    """`cosine`: linear warm-up, then cosine to 1 %; `one-cycle`: Smith 2018; `plateau`: halved when the
+    validation loss has not fallen for two epochs; `constant`."""
     warmup_fraction: float = 0.1
     """Part of all steps in which the learning rate rises (30 % is usual for `one-cycle`)."""
     clip_norm: float = 2.0
@@ -38,18 +40,37 @@ class TrainConfig:
     """Weight of the real/fake loss (binary cross-entropy with logits)."""
     category_loss_weight: float = 0.3
     """Weight of the category loss (cross-entropy)."""
-    class_weights: bool = True
-    """Weigh both losses by inverse class frequency."""
+    label_smoothing: float = 0.0
+    """Part of each training target that is spread evenly over the classes (Szegedy et al. 2016)."""
+    balance: Balance = "weights"
+    """Against imbalance: `weights` weighs both losses by inverse class frequency; `oversample` repeats
+    images of the rarer label, `downsample` leaves out some of the commoner one, drawn anew each epoch."""
+    freeze: int = 0
+    """Stages of the backbone that stay as they are, from the image on; -1 for all of it."""
+    layer_decay: float = 1.0
+    """Learning rate of each stage of the backbone relative to the one above it."""
+    accumulate: int = 1
+    """Parts that a batch is cut into; their gradients add up to one optimizer step."""
     flip: bool = True
     """Mirror half of the training images, drawn for each image and epoch."""
     turn: bool = False
     """Turn the training images by random quarters of a circle as well."""
+    shift: float = 0.0
+    """Move the training images by up to this part of their side; 0 turns it off."""
     colour_jitter: float = 0.0
     """Vary brightness, contrast and colour of the training images by up to this part; 0 turns it off."""
+    degrade: float = 0.0
+    """Chance of each of resizing, blur and JPEG compression for a training image (CNNDetection)."""
+    self_blend: float = 0.0
+    """Chance that a real training image becomes a self-blended fake (Shiohara & Yamasaki 2022)."""
+    mixup: float = 0.0
+    """Alpha of mixup (Zhang et al. 2018): batches are blended with themselves; 0 turns it off."""
     precision: Precision = "auto"
     """`auto` measures fp32 against half precision for a second and takes the faster one."""
     ema_decay: float = 0.0
     """Decay of an exponential moving average of the weights that is evaluated instead; 0 turns it off."""
+    monitor: Literal["auc", "loss"] = "auc"
+    """What the best epoch is best at, on validation."""
     patience: int = 0
     """Stop after so many epochs without a better validation; 0 never stops early."""
     seed: int = 0
@@ -63,12 +84,18 @@ class TrainConfig:
         _check_types(self)
         _check_ranges(
             self,
-            at_least={"epochs": 1, "batch_size": 1, "patience": 0, "workers": 0, "seed": 0},
-            non_negative=("weight_decay", "clip_norm", "fake_loss_weight", "category_loss_weight"),
+            at_least={"epochs": 1, "batch_size": 1, "accumulate": 1, "freeze": -1}
+            | dict.fromkeys(("patience", "workers", "seed"), 0),
+            non_negative=("weight_decay", "clip_norm", "fake_loss_weight", "category_loss_weight", "mixup"),
         )
-        for name in ("warmup_fraction", "ema_decay", "colour_jitter"):
+        for name in ("warmup_fraction", "ema_decay", "colour_jitter", "shift", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise DfdError(f"`{name}` is {getattr(self, name)}; it must be at least 0 and below 1.")
+        for name in ("degrade", "self_blend", "layer_decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise DfdError(f"`{name}` is {getattr(self, name)}; it must be from 0 to 1.")
+        if self.batch_size % self.accumulate:
+            raise DfdError(f"`accumulate` is {self.accumulate}; it must divide `batch_size`, {self.batch_size}.")
 
 
 @dataclass(frozen=True)

@@ -136,20 +136,31 @@ class GroupShuffle(Sampler):
     The order depends on the seed and the epoch alone.
     """
 
-    def __init__(self, groups: pd.Series, seed: int) -> None:
-        """Take the group of each image, in the order of the data set."""
-        self._codes = pd.factorize(groups)[0]
+    def __init__(self, dataset: ImageDataset, seed: int, balance: str = "none") -> None:
+        """Order a data set; `balance` is `oversample`, `downsample` or anything else for neither."""
+        self._codes = pd.factorize(dataset.manifest["group"])[0]
+        self._classes = [np.flatnonzero(dataset.fake.numpy() == label) for label in (0, 1)]
         self._seed, self.epoch = seed, 0
+        sizes = [len(members) for members in self._classes]
+        self._size = {"oversample": max(sizes), "downsample": min(sizes)}.get(balance)
 
     def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self._codes)
+        """Return the number of images an epoch."""
+        return len(self._codes) if self._size is None else 2 * self._size
 
     def __iter__(self) -> Iterator[int]:
         """Yield positions in the data set."""
         rng = np.random.default_rng([self._seed, self.epoch])
-        order = rng.permutation(self._codes.max() + 1)[self._codes]
-        return iter(np.lexsort((rng.random(len(order)), order)).tolist())
+        order = rng.permutation(self._codes.max() + 1)
+        chosen = np.arange(len(self._codes))
+        if self._size is not None:
+            chosen = np.concatenate([self._draw(members, rng) for members in self._classes])
+        return iter(chosen[np.lexsort((rng.random(len(chosen)), order[self._codes[chosen]]))].tolist())
+
+    def _draw(self, members: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Draw as many as wanted: each once before any is repeated."""
+        rounds = -(-self._size // len(members))
+        return np.concatenate([rng.permutation(members) for _ in range(rounds)])[: self._size]
 
 
 def make_loader(
@@ -164,7 +175,7 @@ def make_loader(
         dataset,
         batch_size=batch_size,
         sampler=sampler,
-        drop_last=sampler is not None and len(dataset) >= batch_size,
+        drop_last=sampler is not None and len(sampler) >= batch_size,
         num_workers=(workers or os.cpu_count() or 1) if dataset._pixels is None else 0,
         collate_fn=_as_it_is,
         pin_memory=torch.cuda.is_available(),

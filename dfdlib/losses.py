@@ -23,25 +23,35 @@ class Losses:
     """float [2]: weights of real and fake images."""
     category_class_weights: Tensor | None
     """float [C]: inverse class frequencies, of mean 1 over the images."""
+    smoothing: float = 0.0
+    """Part of each target that is spread evenly over the classes."""
 
     @classmethod
     def of(cls, dataset: ImageDataset, config: TrainConfig) -> Losses:
         """Weigh the classes by their inverse frequency in the training images, if the settings say so."""
-        weighted = config.class_weights
+        weighted = config.balance == "weights"
         fake = _inverse_frequency(dataset.fake.long(), 2) if weighted else torch.ones(2)
         n_categories = len(dataset.categories)
         category = _inverse_frequency(dataset.category, n_categories) if weighted and n_categories else None
-        return cls(config.fake_loss_weight, config.category_loss_weight, fake, category)
+        smoothing = config.label_smoothing
+        return cls(config.fake_loss_weight, config.category_loss_weight, fake, category, smoothing)
 
     def __call__(self, logits: Logits, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return the objective, the real/fake loss and the category loss, each a scalar."""
         weights = self.fake_class_weights.to(logits.fake.device)[batch["fake"].long()]
-        fake = F.binary_cross_entropy_with_logits(logits.fake, batch["fake"], weight=weights)
+        targets = batch["fake"] * (1 - self.smoothing) + self.smoothing / 2
+        fake = F.binary_cross_entropy_with_logits(logits.fake, targets, weight=weights)
         category = logits.fake.new_zeros(())
         if logits.category is not None and bool((batch["category"] >= 0).any()):
             classes = self.category_class_weights
             classes = classes.to(logits.category) if classes is not None else None
-            category = F.cross_entropy(logits.category, batch["category"], weight=classes, ignore_index=-1)
+            category = F.cross_entropy(
+                logits.category,
+                batch["category"],
+                weight=classes,
+                ignore_index=-1,
+                label_smoothing=self.smoothing,
+            )
         return self.fake_weight * fake + self.category_weight * category, fake, category
 
 

@@ -7,7 +7,6 @@ an interrupted run goes on exactly, and, when validation improved, `best_model.p
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -23,18 +22,19 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from . import metrics
+from .augmentation import augment
 from .checkpoint import load_checked, load_detector, save_checked, save_detector
 from .config import TrainConfig
 from .datasets import Batch, GroupShuffle, ImageDataset, make_loader
 from .errors import DfdError
 from .files import write_csv
+from .history import History
 from .inference import predictions_table
 from .losses import Losses
 from .manifest import fingerprint
 from .models import Detector
-from .optimization import learning_rate_at, parameter_groups
+from .optimization import freeze_stages, learning_rate_at, parameter_groups, train_mode
 from .runtime import choose_precision, keep_freed_memory
-from .transforms import colour_jitter, random_flip, random_quarter_turn, sample_uniforms
 
 BEST, LAST, LOG = "best_model.pt", "last.pt", "training_log.csv"
 
@@ -54,7 +54,7 @@ def fit(
     Args:
         detector: A new detector; its weights are changed.
         train: Labelled training images.
-        val: Labelled validation images: they choose the best epoch (by AUC), threshold and temperature.
+        val: Labelled validation images: they choose the best epoch, threshold and temperature.
         config: How to train.
         out_dir: Folder of `best_model.pt`, `training_log.csv` and, until the end, `last.pt`.
 
@@ -74,9 +74,8 @@ def fit(
         for epoch in range(len(run.history), config.epochs):
             row = run.train_one_epoch(epoch, bar)
             row |= run.evaluate()
-            improved = run.record(epoch, row)
-            run.save(improved)
-            if config.patience and epoch - run.best_epoch >= config.patience:
+            run.save(improved=run.record(row))
+            if config.patience and run.history.epochs_since_best() >= config.patience:
                 run.say(f"no better validation for {config.patience} epochs: stopped early")
                 break
     return run.finish()
@@ -92,6 +91,8 @@ class _Run:
         self.detector, self.config, self.out_dir = detector, config, out_dir
         self.train, self.val = train, val
         self.losses = Losses.of(train, config)
+        self.val_losses = dataclasses.replace(self.losses, smoothing=0.0)
+        freeze_stages(detector.network, config.freeze)
         self.identity = {
             **_identity(config),
             "data": fingerprint(train.manifest),
@@ -103,20 +104,20 @@ class _Run:
         self.precision = precision
         self._check_batch_size()
 
-        self.sampler = GroupShuffle(train.manifest["group"], config.seed)
+        self.sampler = GroupShuffle(train, config.seed, config.balance)
         network = detector.network.to(memory_format=torch.channels_last)
-        self.optimizer = torch.optim.AdamW(parameter_groups(network, config.weight_decay), lr=0.0)
+        groups = parameter_groups(network, config.weight_decay, config.layer_decay)
+        self.optimizer = torch.optim.AdamW(groups, lr=0.0)
         self.network, self.optimizer, self.train_loader, self.val_loader = self.accelerator.prepare(
             network,
             self.optimizer,
-            make_loader(train, config.batch_size, self.sampler, config.workers),
+            make_loader(train, config.batch_size // config.accumulate, self.sampler, config.workers),
             make_loader(val, 2 * config.batch_size, workers=config.workers),
         )
         self.ema = (
             ModelEmaV3(detector.network, config.ema_decay, use_warmup=True) if config.ema_decay else None
         )
-        self.history: list[dict[str, Any]] = []
-        self.best_epoch, self.best_score = -1, (-math.inf, -math.inf)
+        self.history = History(config.monitor)
         self.tensorboard = _tensorboard(out_dir) if config.tensorboard and self.is_main else None
 
     @property
@@ -137,11 +138,12 @@ class _Run:
         started = time.perf_counter()
         torch.manual_seed(_dropout_seed(self.config.seed, epoch, self.accelerator.process_index))
         self.sampler.epoch = epoch
-        self.network.train()
+        train_mode(self.network)
         sums, n_steps = torch.zeros(3, device=self.accelerator.device), len(self.train_loader)
         for step, batch in enumerate(self.train_loader):
             self._set_learning_rate((epoch * n_steps + step) / (self.config.epochs * n_steps))
-            losses = self.train_one_step(epoch, batch)
+            whole = (step + 1) % self.config.accumulate == 0 or step == n_steps - 1
+            losses = self.train_one_step(epoch, batch, update=whole)
             sums += torch.stack(losses).detach()
             if step % 16 == 0 or step == n_steps - 1:  # reading the loss waits for the device
                 self._check_finite(sums[0], epoch, step)
@@ -149,34 +151,25 @@ class _Run:
         means = self.accelerator.reduce(sums, "mean") / n_steps
         names = ("train_loss", "train_fake_loss", "train_category_loss")
         row = dict(zip(names, means.tolist(), strict=True))
-        row["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        row["learning_rate"] = max(group["lr"] for group in self.optimizer.param_groups)
         row["train_seconds"] = time.perf_counter() - started
         return row
 
-    def augment(self, batch: Batch, epoch: int) -> Tensor:
-        """Vary the images of a batch, each as its position and the epoch say."""
-        images, uniforms = batch["image"], sample_uniforms(self.config.seed, epoch, batch["index"], 7)
-        if self.config.flip:
-            images = random_flip(images, uniforms[:, 0])
-        if self.config.turn:
-            images = random_quarter_turn(images, uniforms[:, 1])
-        if self.config.colour_jitter:
-            images = colour_jitter(images, uniforms[:, 2:], self.config.colour_jitter)
-        return images
-
-    def train_one_step(self, epoch: int, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Update the weights on one batch; return the three losses."""
-        images = self.augment(batch, epoch)
+    def train_one_step(self, epoch: int, batch: Batch, update: bool) -> list[Tensor]:
+        """Add the gradients of one batch, update the weights if it is time to, and return the three losses."""
+        augmented = augment(batch, epoch, self.config)
         with self.accelerator.autocast():
-            logits = self.network(images)
-        losses = self.losses(logits, batch)
-        self.accelerator.backward(losses[0])
-        if self.config.clip_norm:
-            self.accelerator.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        if self.ema is not None:
-            self.ema.update(self.accelerator.unwrap_model(self.network))
+            logits = self.network(augmented.images)
+        parts = [[w * loss for loss in self.losses(logits, part)] for w, part in augmented.targets]
+        losses = [sum(terms) for terms in zip(*parts, strict=True)]
+        self.accelerator.backward(losses[0] / self.config.accumulate)
+        if update:
+            if self.config.clip_norm:
+                self.accelerator.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            if self.ema is not None:
+                self.ema.update(self.accelerator.unwrap_model(self.network))
         return losses
 
     @torch.no_grad()
@@ -190,7 +183,7 @@ class _Run:
             with self.accelerator.autocast():
                 logits = network(batch["image"])
             sums += torch.stack(
-                [self.losses(logits, batch)[0] * len(batch["fake"]), sums.new_tensor(len(batch["fake"]))]
+                [self.val_losses(logits, batch)[0] * len(batch["fake"]), sums.new_tensor(len(batch["fake"]))]
             )
             category = logits.category if logits.category is not None else logits.fake[:, None]
             gathered.append(self.accelerator.gather_for_metrics((logits.fake, category)))
@@ -204,19 +197,12 @@ class _Run:
         }
         return row | {"val_seconds": time.perf_counter() - started}
 
-    def record(self, epoch: int, row: dict[str, float]) -> bool:
+    def record(self, row: dict[str, float]) -> bool:
         """Add an epoch to the history; say whether it is the best one so far."""
-        score = (round(row["val_auc"], 4), -row["val_loss"])
-        improved = score > self.best_score
-        if improved:
-            self.best_epoch, self.best_score = epoch, score
-        row = {"epoch": epoch + 1, **row, "best": False}
         row["seconds"] = row.pop("train_seconds") + row.pop("val_seconds")
-        row["images_per_second"] = len(self.train) / max(row["seconds"], 1e-9)
-        self.history.append(row)
-        for i, done in enumerate(self.history):
-            done["best"] = i == self.best_epoch
-        self.say(_line(row, self.config.epochs, improved))
+        row["images_per_second"] = len(self.sampler) / max(row["seconds"], 1e-9)
+        improved = self.history.add(row)
+        self.say(self.history.last_line(self.config.epochs))
         return improved
 
     def save(self, improved: bool) -> None:
@@ -232,15 +218,14 @@ class _Run:
             }
             self.detector.provenance |= about | {"precision": self.precision}
             save_detector(dataclasses.replace(self.detector, network=network), self.out_dir / BEST)
-        write_csv(pd.DataFrame(self.history), self.out_dir / LOG)
+        write_csv(self.history.table(), self.out_dir / LOG)
         if self.tensorboard is not None:
-            for name, value in self.history[-1].items():
+            for name, value in self.history.rows[-1].items():
                 self.tensorboard.add_scalar(name, value, len(self.history))
         state = {
             "identity": self.identity,
             "precision": self.precision,
-            "history": self.history,
-            "best": [self.best_epoch, *self.best_score],
+            "history": self.history.rows,
             "network": self.accelerator.unwrap_model(self.network).state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema.module.state_dict() if self.ema is not None else {},
@@ -259,9 +244,7 @@ class _Run:
             self.ema.module.load_state_dict(state["ema"])
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        self.history = state["history"]
-        self.best_epoch, *score = state["best"]
-        self.best_score = tuple(score)
+        self.history.rows = state["history"]
         self.unfinished = None
         self.say(
             f"resuming after epoch {len(self.history)} of {self.config.epochs} from {self.out_dir / LAST}"
@@ -279,8 +262,8 @@ class _Run:
             (self.out_dir / LAST).unlink(missing_ok=True)
         if self.tensorboard is not None:
             self.tensorboard.close()
-        history = pd.DataFrame(self.history)
-        history.attrs |= {"best_epoch": self.best_epoch + 1, "precision": self.precision}
+        history = self.history.table()
+        history.attrs |= {"best_epoch": self.history.best + 1, "precision": self.precision}
         return history
 
     def _read_unfinished(self) -> dict[str, Any] | None:
@@ -323,8 +306,9 @@ class _Run:
             )
 
     def _set_learning_rate(self, progress: float) -> None:
+        rate = learning_rate_at(progress, self.config, self.history.halvings())
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate_at(progress, self.config)
+            group["lr"] = rate * group["lr_scale"]
 
     def _check_finite(self, loss: Tensor, epoch: int, step: int) -> None:
         if not torch.isfinite(loss):
@@ -372,17 +356,6 @@ def _identity(config: TrainConfig) -> dict[str, Any]:
 
 def _dropout_seed(seed: int, epoch: int, process: int) -> int:
     return int(np.random.SeedSequence([seed, epoch, process]).generate_state(1)[0])
-
-
-def _line(row: dict[str, Any], epochs: int, improved: bool) -> str:
-    category = row.get("val_category_accuracy")
-    return (
-        f"epoch {row['epoch']:3d}/{epochs}  loss {row['train_loss']:.4f}  val loss {row['val_loss']:.4f}  "
-        f"AUC {row['val_auc']:.4f}  accuracy {row['val_accuracy']:.3f}"
-        + (f"  category {category:.3f}" if category is not None else "")
-        + f"  {row['seconds']:.0f} s ({row['images_per_second']:.0f} images/s)"
-        + ("  best" if improved else "")
-    )
 
 
 def _tensorboard(out_dir: Path) -> Any:

@@ -49,6 +49,21 @@ def random_quarter_turn(images: Tensor, uniforms: Tensor) -> Tensor:
     return torch.where(turns % 2 == 1, half.transpose(-1, -2).flip(-1), half)
 
 
+def random_shift(images: Tensor, uniforms: Tensor, largest: float) -> Tensor:
+    """Move the images [B, C, H, W] by whole pixels, mirrored at the border, as `uniforms` [B, 2] say.
+
+    `largest` is the greatest move as a part of the side, from 0 to below 1. No pixel is resampled.
+    """
+    height, width = images.shape[-2:]
+    sides = torch.tensor([height, width])
+    moves = ((2 * uniforms - 1) * largest * sides).round().long().to(images.device)
+    rows = _mirrored(torch.arange(height, device=images.device) + moves[:, :1], height)
+    columns = _mirrored(torch.arange(width, device=images.device) + moves[:, 1:], width)
+    each = torch.arange(len(images), device=images.device)[:, None, None]
+    moved = images.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]]
+    return moved.permute(0, 3, 1, 2)
+
+
 def colour_jitter(images: Tensor, uniforms: Tensor, strength: float) -> Tensor:
     """Vary brightness, contrast and colour balance, each image by its own numbers.
 
@@ -65,6 +80,11 @@ def colour_jitter(images: Tensor, uniforms: Tensor, strength: float) -> Tensor:
     middle = pixels.mean((1, 2, 3), keepdim=True)
     pixels = (pixels - middle) * (1 + shift[:, :1]) + middle + 0.5 * shift[:, 1:2]
     return (pixels * (1 + 0.5 * shift[:, 2:])).clamp_(0, 1)
+
+
+def _mirrored(places: Tensor, n: int) -> Tensor:
+    """Fold places from -n+1 to 2n-2 into 0 to n-1, without repeating the border."""
+    return (n - 1) - ((n - 1) - places.abs()).abs()
 
 
 def _mixed(value: np.ndarray) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Data sets: the right pixels and targets, decoded once, and broken files reported."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -95,16 +94,33 @@ def test_a_folder_of_broken_files_alone_is_refused(tmp_path):
         ImageDataset(scan(tmp_path), 24)
 
 
-def test_shuffling_keeps_groups_together_and_changes_with_the_epoch():
-    groups = pd.Series([f"g{i // 3}" for i in range(60)])
-    sampler = GroupShuffle(groups, seed=1)
+def test_shuffling_keeps_groups_together_and_changes_with_the_epoch(images):
+    sampler = GroupShuffle(images, seed=1)
     first = list(sampler)
-    assert sorted(first) == list(range(60))
-    runs = groups.iloc[first].to_numpy().reshape(20, 3)
-    assert (runs == runs[:, :1]).all()
-    assert list(GroupShuffle(groups, seed=1)) == first
+    assert sorted(first) == list(range(len(images)))
+    groups = images.manifest["group"].iloc[first].to_numpy()
+    changes = int((groups[1:] != groups[:-1]).sum())
+    assert changes == images.manifest["group"].nunique() - 1
+    assert list(GroupShuffle(images, seed=1)) == first
     sampler.epoch = 1
     assert list(sampler) != first
+
+
+@pytest.mark.parametrize(("balance", "each"), [("oversample", 60), ("downsample", 20)])
+def test_balancing_gives_both_labels_the_same_number(images, balance, each):
+    fake = images.manifest["label"] == "fake"
+    part = images.subset((fake & (fake.cumsum() <= 20)) | (~fake & ((~fake).cumsum() <= 60)))
+    sampler = GroupShuffle(part, 0, balance)
+    chosen = part.manifest.iloc[list(sampler)]
+    assert len(sampler) == len(chosen) == 2 * each
+    assert (chosen["label"].value_counts() == each).all()
+    repeats = chosen["path"].value_counts()
+    assert repeats[part.manifest.loc[part.manifest["label"] == "fake", "path"]].nunique() == 1, (
+        "each once a round"
+    )
+    first = set(chosen["path"])
+    sampler.epoch = 1
+    assert balance == "oversample" or set(part.manifest.iloc[list(sampler)]["path"]) != first
 
 
 def test_workers_change_nothing(demo, monkeypatch):
@@ -118,4 +134,4 @@ def test_workers_change_nothing(demo, monkeypatch):
 def test_a_last_batch_of_one_is_left_out_in_training_alone(images):
     part = images.subset(np.arange(len(images)) < 33)
     assert sum(len(b["index"]) for b in make_loader(part, 16)) == 33
-    assert sum(len(b["index"]) for b in make_loader(part, 16, GroupShuffle(part.manifest["group"], 0))) == 32
+    assert sum(len(b["index"]) for b in make_loader(part, 16, GroupShuffle(part, 0))) == 32

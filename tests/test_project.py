@@ -16,12 +16,12 @@ LIBRARY = ROOT / "dfdlib"
 FLOORS = (
     ("errors", "paths"),
     ("files", "config"),
-    ("imageio", "layouts", "splits", "runtime", "transforms"),
+    ("imageio", "layouts", "splits", "runtime", "transforms", "degradations", "history"),
     ("manifest",),
     ("demo",),
     ("datasets", "metrics", "backbones"),
     ("models",),
-    ("checkpoint", "inference", "losses", "optimization"),
+    ("checkpoint", "inference", "losses", "optimization", "augmentation"),
     ("training", "plots", "report"),
 )
 

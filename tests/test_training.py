@@ -17,7 +17,6 @@ from dfdlib.datasets import ImageDataset
 from dfdlib.losses import Losses
 from dfdlib.manifest import categories_of
 from dfdlib.models import Logits
-from dfdlib.optimization import learning_rate_at, parameter_groups
 from dfdlib.training import LAST
 
 SETTINGS = TrainConfig(epochs=3, batch_size=16, learning_rate=3e-3, precision="fp32")
@@ -116,8 +115,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(images
 
     original = training._Run.train_one_step
 
-    def broken(self, epoch, batch):
-        losses = original(self, epoch, batch)
+    def broken(self, epoch, batch, update):
+        losses = original(self, epoch, batch, update)
         return (losses[0] * float("nan"), *losses[1:]) if epoch == 1 else losses
 
     monkeypatch.setattr(training._Run, "train_one_step", broken)
@@ -155,26 +154,6 @@ def test_tiny_splits_train(images, tmp_path):
     assert np.isfinite(history["train_loss"]).all()
 
 
-def test_weight_decay_spares_biases_and_norms():
-    decayed, spared = parameter_groups(new_detector().network, 0.1)
-    assert decayed["weight_decay"] == 0.1
-    assert spared["weight_decay"] == 0
-    assert all(parameter.ndim > 1 for parameter in decayed["params"])
-    assert all(parameter.ndim == 1 for parameter in spared["params"])
-
-
-@pytest.mark.parametrize("schedule", ["cosine", "one-cycle"])
-def test_the_learning_rate_rises_then_falls(schedule):
-    config = TrainConfig(schedule=schedule, learning_rate=1e-2, warmup_fraction=0.2)
-    rates = [learning_rate_at(progress, config) for progress in np.linspace(0, 1, 101)]
-    assert max(rates) == pytest.approx(1e-2)
-    assert int(np.argmax(rates)) == 20
-    assert rates[0] < 1e-3
-    assert rates[-1] < 2e-4
-    assert all(np.diff(rates[:21]) >= 0)
-    assert all(np.diff(rates[20:]) <= 0)
-
-
 def test_losses_are_the_formulas():
     logits = Logits(torch.tensor([2.0, -1.0]), torch.tensor([[1.0, 0.0, 0.0], [0.0, 3.0, 0.0]]))
     batch = {"fake": torch.tensor([1.0, 0.0]), "category": torch.tensor([0, -1])}
@@ -197,7 +176,49 @@ def test_class_weights_undo_imbalance(images):
     assert totals[0] == pytest.approx(totals[1])
     shares = [float(losses.category_class_weights[c] * (part.category == c).sum()) for c in range(3)]
     assert shares == pytest.approx([shares[0]] * 3)
-    assert torch.equal(Losses.of(part, TrainConfig(class_weights=False)).fake_class_weights, torch.ones(2))
+    assert torch.equal(Losses.of(part, TrainConfig(balance="none")).fake_class_weights, torch.ones(2))
+
+
+def test_label_smoothing_moves_the_targets():
+    logits = Logits(torch.tensor([2.0]), None)
+    batch = {"fake": torch.tensor([1.0]), "category": torch.tensor([-1])}
+    _, smooth, _ = Losses(1.0, 0.0, torch.ones(2), None, smoothing=0.2)(logits, batch)
+    assert float(smooth) == pytest.approx(0.9 * np.log1p(np.exp(-2)) + 0.1 * np.log1p(np.exp(2)), rel=1e-5)
+
+
+def test_a_frozen_backbone_stays_as_it_is_to_the_last_statistic(images, tmp_path):
+    before = new_detector()
+    detector, history = train(images, tmp_path, freeze=-1)
+    ours, theirs = weights(detector), weights(before)
+    for name in ours:
+        assert torch.equal(ours[name], theirs[name]) == name.startswith(("backbone", "normalize")), name
+    assert np.isfinite(history["train_loss"]).all()
+
+
+def test_parts_of_a_batch_add_up_to_its_step(images, tmp_path):
+    """Without batch statistics, two halves give the gradient of the whole."""
+    settings = {"freeze": -1, "epochs": 1, "balance": "none", "category_loss_weight": 0.0}
+    whole, _ = train(images, tmp_path / "whole", **settings)
+    halves, _ = train(images, tmp_path / "halves", accumulate=2, **settings)
+    other, _ = train(images, tmp_path / "other", **{**settings, "batch_size": 8})
+    head = [detector.network.fake_head.weight for detector in (whole, halves, other)]
+    start = new_detector().network.fake_head.weight
+    assert (head[0] - head[1]).norm() < 0.35 * (head[0] - start).norm()  # dropout differs
+    assert (head[0] - head[2]).norm() > (head[0] - head[1]).norm()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mixup": 0.4, "label_smoothing": 0.1},
+        {"degrade": 0.5, "self_blend": 0.3, "shift": 0.1},
+        {"balance": "oversample", "layer_decay": 0.7, "freeze": 1, "schedule": "plateau"},
+        {"balance": "downsample", "monitor": "loss", "accumulate": 2},
+    ],
+)
+def test_every_setting_trains(images, tmp_path, changes):
+    _, history = train(images, tmp_path, epochs=4, **changes)
+    assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
 
 
 def test_flipped_labels_are_noticed(images, tmp_path):
