@@ -23,6 +23,7 @@ _FIELDS = (
     "arguments",
     "image_size",
     "categories",
+    "n_frames",
     "threshold",
     "temperature",
     "origin",

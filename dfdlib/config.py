@@ -177,7 +177,7 @@ class MultitaskRun(RunConfig):
     """Parameters of notebook 04."""
 
     residual: bool
-    """Give the backbone a high-pass residual beside RGB (see `models.HighPassResidual`)."""
+    """Give the backbone a high-pass residual beside RGB (see `networks.HighPassResidual`)."""
     stem_stride: int
     """Stride of the backbone's first convolution; 0 leaves it as it is."""
     stages: int

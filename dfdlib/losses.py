@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .config import TrainConfig
 from .datasets import Batch, ImageDataset
-from .models import Logits
+from .networks import Logits
 
 
 @dataclass(frozen=True)

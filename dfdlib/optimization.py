@@ -71,14 +71,15 @@ def parameter_groups(
     `lr_scale`: `layer_decay` once more for each stage of the backbone from the heads down to the image
     (Howard & Ruder 2018, arXiv:1801.06146).
     """
-    stage = {}
+    stage: dict[int, int] = {}
     if hasattr(network, "backbone") and layer_decay != 1:
-        stage = {f"backbone.{name}": number for name, number in stage_of(network.backbone).items()}
+        numbers = stage_of(network.backbone)
+        stage = {id(weight): numbers[name] for name, weight in network.backbone.named_parameters()}
     n_stages = max(stage.values(), default=-1) + 1
     groups: dict[tuple[float, bool], dict[str, Any]] = {}
-    for name, parameter in network.named_parameters():
+    for parameter in network.parameters():
         if parameter.requires_grad:
-            scale, decays = layer_decay ** (n_stages - stage.get(name, n_stages)), parameter.ndim > 1
+            scale, decays = layer_decay ** (n_stages - stage.get(id(parameter), n_stages)), parameter.ndim > 1
             group = {"params": [], "weight_decay": weight_decay if decays else 0.0, "lr_scale": scale}
             groups.setdefault((scale, decays), group)["params"].append(parameter)
     return list(groups.values())

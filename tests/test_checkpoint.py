@@ -72,7 +72,7 @@ def test_one_flipped_byte_anywhere_is_found(file):
 
 def test_a_flipped_weight_is_refused(file):
     whole = bytearray(file.read_bytes())
-    weight = load_detector(file).network.state_dict()["fake_head.weight"].numpy().tobytes()
+    weight = load_detector(file).network.state_dict()["heads.fake.weight"].numpy().tobytes()
     place = whole.index(weight)
     whole[place + 10] ^= 1
     file.write_bytes(whole)

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from dfdlib import DfdError
-from dfdlib.models import HighPassResidual, Normalize, create_detector, create_network
+from dfdlib.models import create_detector, create_network
+from dfdlib.networks import HighPassResidual, Normalize
 
 CATEGORIES = ("animals", "human_faces", "vehicles")
 
@@ -38,7 +39,7 @@ def test_bytes_and_floats_mean_the_same_image():
 
 def test_the_seed_draws_the_weights_and_leaves_the_global_state_alone():
     state = torch.get_rng_state()
-    first, same, other = (small(seed=seed).network.fake_head.weight for seed in (1, 1, 2))
+    first, same, other = (small(seed=seed).network.heads.fake.weight for seed in (1, 1, 2))
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
     assert torch.equal(torch.get_rng_state(), state)
@@ -102,3 +103,66 @@ def test_an_unknown_network_is_refused():
 def test_arguments_that_do_not_fit_are_refused():
     with pytest.raises(DfdError, match="cannot be built from"):
         create_network("timm", backbone="resnet10t", colour="blue")
+
+
+def test_features_and_heads_make_the_network():
+    network = create_detector("resnet10t", 32, CATEGORIES, pretrained="none").network.eval()
+    images = torch.rand(3, 3, 32, 32)
+    apart, whole = network.heads(network.embed(images)), network(images)
+    assert torch.equal(apart.fake, whole.fake)
+    assert torch.equal(apart.category, whole.category)
+
+
+def test_attention_weighs_the_last_map():
+    plain, weighed = (
+        create_detector("resnet10t", 32, pretrained="none", attention=on).network.eval()
+        for on in (False, True)
+    )
+    assert weighed.target_layer == "attention"
+    images = torch.rand(2, 3, 32, 32)
+    assert weighed(images).fake.shape == (2,)
+    assert not torch.allclose(plain(images).fake, weighed(images).fake)
+    with pytest.raises(DfdError, match="vit_tiny_patch16_224 has no feature map for `attention`"):
+        create_detector("vit_tiny_patch16_224", 224, pretrained="none", attention=True)
+
+
+def test_the_custom_cnn_looks_at_raw_pixels():
+    detector = create_detector("cnn", 40, CATEGORIES)
+    assert (detector.name, detector.origin) == ("cnn", "scratch")
+    convolutions = [m for m in detector.network.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert [c.out_channels for c in convolutions] == [32, 64, 128]
+    maps = []
+    layer = dict(detector.network.named_modules())[detector.target_layer]
+    layer.register_forward_hook(lambda *call: maps.append(call[-1]))
+    logits = detector.network.eval()(torch.rand(2, 3, 40, 40))
+    assert maps[0].shape == (2, 128, 10, 10)
+    assert logits.category.shape == (2, 3)
+
+
+def test_views_are_drawn_in_training_and_the_first_one_counts_otherwise():
+    heads = create_network("heads", n_features=1, drop_rate=0.0)
+    views = torch.tensor([[0.0], [1.0], [2.0]]).expand(64, 3, 1)
+    first = heads.eval()(views).fake
+    assert torch.equal(first, heads.fake(torch.zeros(64, 1)).squeeze(1).detach())
+    assert len(heads.train()(views).fake.unique()) == 3
+
+
+class TestClips:
+    def test_a_clip_is_judged_by_its_order(self):
+        network = create_detector("resnet10t", 32, CATEGORIES, pretrained="none", n_frames=4).network.eval()
+        clips = torch.randint(0, 256, (2, 4, 3, 32, 32), dtype=torch.uint8)
+        logits, backwards = network(clips), network(clips.flip(1))
+        assert logits.fake.shape == (2,)
+        assert logits.category.shape == (2, 3)
+        assert not torch.allclose(logits.fake, backwards.fake)
+
+    def test_an_image_is_a_clip_of_one_frame(self):
+        network = create_detector("resnet10t", 32, pretrained="none", n_frames=4).network.eval()
+        images = torch.rand(2, 3, 32, 32)
+        assert torch.equal(network(images).fake, network(images[:, None]).fake)
+
+    def test_every_weight_is_used(self):
+        network = create_detector("resnet10t", 32, pretrained="none", n_frames=2).network
+        network(torch.rand(2, 2, 3, 32, 32)).fake.sum().backward()
+        assert all(parameter.grad is not None for parameter in network.parameters())
+        assert dict(network.named_modules())[network.target_layer] is not None

@@ -65,7 +65,7 @@ def test_freezing_holds_weights_and_statistics_of_the_first_stages():
     frozen = network("resnet18")
     freeze_stages(frozen, 2)
     open_names = {name.split(".")[1] for name, p in frozen.named_parameters() if p.requires_grad}
-    assert open_names == {"layer2", "layer3", "layer4", "weight", "bias"}
+    assert open_names == {"layer2", "layer3", "layer4", "fake"}
     train_mode(frozen)
     before = {name: tensor.clone() for name, tensor in frozen.named_buffers()}
     frozen(torch.rand(4, 3, 32, 32))
@@ -81,8 +81,8 @@ def test_freezing_everything_leaves_the_head():
     frozen = network("resnet18")
     freeze_stages(frozen, -1)
     assert [name for name, p in frozen.named_parameters() if p.requires_grad] == [
-        "fake_head.weight",
-        "fake_head.bias",
+        "heads.fake.weight",
+        "heads.fake.bias",
     ]
 
 
@@ -97,6 +97,6 @@ def test_lower_stages_learn_more_slowly():
     net = network("resnet18")
     scale = {id(p): group["lr_scale"] for group in parameter_groups(net, 0.0, 0.5) for p in group["params"]}
     assert len(scale) == len(list(net.parameters()))
-    assert scale[id(net.fake_head.weight)] == 1
+    assert scale[id(net.heads.fake.weight)] == 1
     assert scale[id(net.backbone.layer4[0].conv1.weight)] == 0.5
     assert scale[id(net.backbone.conv1.weight)] == 0.5**5

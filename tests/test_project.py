@@ -20,7 +20,7 @@ FLOORS = (
     ("manifest",),
     ("demo",),
     ("datasets", "metrics", "backbones"),
-    ("models",),
+    ("networks", "recurrent", "models"),
     ("checkpoint", "inference", "losses", "optimization", "augmentation"),
     ("training", "plots", "report"),
 )

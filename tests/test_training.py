@@ -16,7 +16,7 @@ from dfdlib.config import TrainConfig
 from dfdlib.datasets import ImageDataset
 from dfdlib.losses import Losses
 from dfdlib.manifest import categories_of
-from dfdlib.models import Logits
+from dfdlib.networks import Logits
 from dfdlib.training import LAST
 
 SETTINGS = TrainConfig(epochs=3, batch_size=16, learning_rate=3e-3, precision="fp32")
@@ -70,7 +70,7 @@ def test_files_and_detector_agree(images, tmp_path):
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(images, tmp_path):
     first, again, other = (train(images, tmp_path / str(i), seed=s)[0] for i, s in enumerate((0, 0, 1)))
     assert_same(weights(first), weights(again))
-    assert not torch.equal(first.network.fake_head.weight, other.network.fake_head.weight)
+    assert not torch.equal(first.network.heads.fake.weight, other.network.fake_head.weight)
 
 
 @pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.9}, {"schedule": "one-cycle"}])
@@ -201,8 +201,8 @@ def test_parts_of_a_batch_add_up_to_its_step(images, tmp_path):
     whole, _ = train(images, tmp_path / "whole", **settings)
     halves, _ = train(images, tmp_path / "halves", accumulate=2, **settings)
     other, _ = train(images, tmp_path / "other", **{**settings, "batch_size": 8})
-    head = [detector.network.fake_head.weight for detector in (whole, halves, other)]
-    start = new_detector().network.fake_head.weight
+    head = [detector.network.heads.fake.weight for detector in (whole, halves, other)]
+    start = new_detector().network.heads.fake.weight
     assert (head[0] - head[1]).norm() < 0.35 * (head[0] - start).norm()  # dropout differs
     assert (head[0] - head[2]).norm() > (head[0] - head[1]).norm()
 
