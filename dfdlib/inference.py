@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import torch
-from scipy.special import expit, softmax
+from scipy.special import expit, logit, softmax
 from tqdm.auto import tqdm
 
 from .datasets import ImageDataset, make_loader
+from .errors import DfdError
 from .models import Detector
 
 
@@ -58,12 +61,48 @@ def predictions_table(
     table = manifest.reset_index(drop=True).copy()
     table["logit"] = fake_logits.astype(np.float64) / detector.temperature
     table["p_fake"] = expit(table["logit"])
-    table["predicted"] = np.where(table["p_fake"] >= detector.threshold, "fake", "real")
+    table["predicted"] = None  # in its place among the columns
     if category_logits is not None:
         probabilities = softmax(category_logits.astype(np.float64), axis=1)
         table["predicted_category"] = np.asarray(detector.categories, object)[probabilities.argmax(1)]
         table["category_confidence"] = probabilities.max(1)
         for i, name in enumerate(detector.categories):
             table[f"p_{name}"] = probabilities[:, i]
-    table.attrs["threshold"] = detector.threshold
+    return with_threshold(table, detector.threshold)
+
+
+def with_threshold(predictions: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    """Return predictions that call an image fake from `threshold` on; `attrs["threshold"]` keeps it."""
+    table = predictions.assign(predicted=np.where(predictions["p_fake"] >= threshold, "fake", "real"))
+    table.attrs |= {"threshold": threshold}
     return table
+
+
+def predict_ensemble(
+    detectors: Sequence[Detector], dataset: ImageDataset, batch_size: int = 64
+) -> pd.DataFrame:
+    """Predict every image by several detectors of one input size, and average their logits.
+
+    Returns:
+        The predictions table, see `predictions_table`; category probabilities are averaged as such.
+
+    Raises:
+        DfdError: The detectors differ in their input size or their categories.
+    """
+    if len({(detector.image_size, detector.n_frames, detector.categories) for detector in detectors}) != 1:
+        raise DfdError("an ensemble needs detectors of one input size and the same categories.")
+    tables = [predict(detector, dataset, batch_size) for detector in detectors]
+    table = tables[0].copy()
+    table["logit"] = np.mean([one["logit"] for one in tables], axis=0)
+    table["p_fake"] = expit(table["logit"])
+    names = [f"p_{name}" for name in detectors[0].categories]
+    if names:
+        table[names] = np.mean([one[names] for one in tables], axis=0)
+        table["predicted_category"] = table[names].idxmax(axis=1).str.removeprefix("p_")
+        table["category_confidence"] = table[names].max(axis=1)
+    return with_threshold(table, joint_threshold(detectors))
+
+
+def joint_threshold(detectors: Sequence[Detector]) -> float:
+    """Return the threshold of several detectors together: the mean of theirs, as logits."""
+    return float(expit(np.mean([logit(detector.threshold) for detector in detectors])))

@@ -80,3 +80,18 @@ def choose_precision(
     torch.set_rng_state(rng)
     gain = min(times["fp32"]) / min(times[half])
     return (half if gain >= _GAIN_NEEDED else "fp32"), gain
+
+
+def inference_precision(network: Callable[[torch.Tensor], object], images: torch.Tensor) -> torch.dtype:
+    """Measure a forward pass on typical images in fp32 and bf16; return the faster one's type."""
+    times: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
+    for _ in range(3):
+        for dtype, measured in times.items():
+            started = time.perf_counter()
+            with torch.inference_mode(), torch.autocast(images.device.type, dtype, dtype != torch.float32):
+                network(images)
+            if images.device.type == "cuda":
+                torch.cuda.synchronize()
+            measured.append(time.perf_counter() - started)
+    gain = min(times[torch.float32]) / min(times[torch.bfloat16])
+    return torch.bfloat16 if gain >= _GAIN_NEEDED else torch.float32

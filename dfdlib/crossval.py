@@ -1,0 +1,118 @@
+"""Cross-validation: every image judged by a detector that was not trained on it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from . import metrics
+from .checkpoint import load_detector
+from .config import TrainConfig
+from .datasets import ImageDataset
+from .files import write_csv
+from .inference import joint_threshold, predict, with_threshold
+from .manifest import fingerprint
+from .models import Detector
+from .splits import kfold
+from .training import BEST, LOG, fit
+
+_SCORES = ("auc", "ap", "eer", "accuracy", "balanced_accuracy", "f1", "n", "n_fake")
+
+
+@dataclass
+class CrossValidation:
+    """What the folds have shown."""
+
+    folds: pd.DataFrame
+    """A row a fold: `fold`, `best_epoch`, `epochs`, and metrics on the images that it held out."""
+    out_of_fold: pd.DataFrame
+    """Predictions of every image by the fold that held it out, with a `fold` column."""
+    detectors: list[Detector]
+    """The detector of each fold, for `inference.predict_ensemble`."""
+    histories: list[pd.DataFrame]
+    """The history of each fold, see `training.fit`."""
+
+    def summary(self) -> pd.DataFrame:
+        """Return mean, standard deviation, smallest and largest of each metric over the folds."""
+        scores = self.folds.set_index("fold").drop(columns=["best_epoch", "epochs", "n", "n_fake"])
+        return scores.agg(["mean", "std", "min", "max"]).T
+
+
+def cross_validate(
+    new_detector: Callable[[], Detector],
+    dataset: ImageDataset,
+    config: TrainConfig,
+    out_dir: str | Path,
+    n_splits: int = 5,
+) -> CrossValidation:
+    """Train a detector a fold, on the images of the others (`StratifiedGroupKFold`).
+
+    A fold whose `best_model_fold<i>.pth` is there already, from the same data and settings, is not trained
+    again. The best epoch of a fold is chosen on the images that it holds out, which flatters the
+    out-of-fold metrics a little; a test set that no fold has seen is not flattered.
+
+    Args:
+        new_detector: Makes an untrained detector.
+        dataset: All images but the test set.
+        config: How to train each fold.
+        out_dir: Folder of `best_model_fold<i>.pth` and `training_log_fold<i>.csv`.
+        n_splits: Number of folds.
+
+    Raises:
+        DfdError: Fewer groups than folds, or as `training.fit`.
+    """
+    out_dir = Path(out_dir)
+    fold_of = kfold(dataset.manifest, n_splits, config.seed).to_numpy()
+    detectors, histories, tables = [], [], []
+    for fold in range(n_splits):
+        train, held_out = dataset.subset(fold_of != fold), dataset.subset(fold_of == fold)
+        detector, history = _fold(new_detector(), train, held_out, config, out_dir, fold)
+        detectors.append(detector)
+        histories.append(history)
+        tables.append(predict(detector, held_out).assign(fold=fold))
+    rows = [
+        {"fold": fold, "best_epoch": int(np.argmax(history["best"])) + 1, "epochs": len(history)}
+        | {name: scores[name] for name in _SCORES}
+        for fold, (history, scores) in enumerate(
+            zip(histories, map(metrics.binary_metrics, tables), strict=True)
+        )
+    ]
+    together = with_threshold(pd.concat(tables, ignore_index=True), joint_threshold(detectors))
+    return CrossValidation(pd.DataFrame(rows), together, detectors, histories)
+
+
+def _fold(
+    detector: Detector,
+    train: ImageDataset,
+    held_out: ImageDataset,
+    config: TrainConfig,
+    out_dir: Path,
+    fold: int,
+) -> tuple[Detector, pd.DataFrame]:
+    """Train one fold, or load it where it was trained already."""
+    weights, log = out_dir / f"best_model_fold{fold}.pth", out_dir / f"training_log_fold{fold}.csv"
+    if weights.exists() and log.exists():
+        finished = load_detector(weights)
+        if (
+            finished.provenance.get("settings") == dataclasses.asdict(config)
+            and finished.provenance.get("data") == fingerprint(train.manifest)
+            and (finished.name, finished.arguments) == (detector.name, detector.arguments)
+        ):
+            tqdm.write(f"fold {fold}: trained already, taken from {weights}")
+            return finished, pd.read_csv(log)
+        tqdm.write(f"fold {fold}: {weights} is of other data or settings; training it again")
+    else:
+        tqdm.write(f"fold {fold}: {len(train)} images to train on, {len(held_out)} held out")
+    working = out_dir / f"fold{fold}"
+    history = fit(detector, train, held_out, config, working)
+    write_csv(history, log)
+    (working / LOG).unlink()
+    (working / BEST).replace(weights)
+    working.rmdir()
+    return detector, history

@@ -1,0 +1,129 @@
+"""Learning from failures: what a detector got wrong, mixed with a replay of what it knew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from . import metrics
+from .config import TrainConfig
+from .datasets import ImageDataset
+from .errors import DfdError
+from .files import write_json
+from .models import Detector
+from .training import BEST, fit
+
+FINETUNED = "best_model_finetuned.pth"
+
+
+def failures(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the labelled images that were called wrongly, the surest mistakes first."""
+    wrong = predictions[predictions["label"].notna() & (predictions["predicted"] != predictions["label"])]
+    return wrong.iloc[np.argsort(-np.abs(wrong["logit"].to_numpy()), kind="stable")]
+
+
+def save_failures(predictions: pd.DataFrame, path: str | Path) -> pd.DataFrame:
+    """Write the failures as JSON and return them: `file`, `true_label`, `predicted_label`, `probability`.
+
+    `probability` is that of the predicted label, 0 to 1.
+    """
+    wrong = failures(predictions)
+    said_fake = wrong["predicted"] == "fake"
+    table = pd.DataFrame(
+        {
+            "file": wrong["path"],
+            "true_label": wrong["label"],
+            "predicted_label": wrong["predicted"],
+            "probability": wrong["p_fake"].where(said_fake, 1 - wrong["p_fake"]).round(6),
+        }
+    )
+    write_json(path, table.to_dict("records"))
+    return table
+
+
+def finetune(
+    detector: Detector,
+    dataset: ImageDataset,
+    failed: pd.DataFrame,
+    config: TrainConfig,
+    out_dir: str | Path,
+    replay: float = 4.0,
+) -> pd.DataFrame:
+    """Train a detector further on its failures and on a sample of its training images.
+
+    The failures are mixed with `replay` times as many training images, drawn evenly over labels, so that
+    the rest is not forgotten (experience replay, Rolnick et al. 2019, arXiv:1811.11682). The validation
+    images whose groups hold no failure choose the best epoch.
+
+    Args:
+        detector: A trained detector; its weights are changed.
+        dataset: The data set with `train` and `val` splits; the failures are among its images.
+        failed: The failures, by `path`, see `failures`; none of the test split.
+        config: How to train; a tenth of the first learning rate or less.
+        out_dir: Folder of `best_model_finetuned.pth`.
+        replay: Training images for each failure.
+
+    Returns:
+        The history, see `training.fit`.
+
+    Raises:
+        DfdError: No failure is among the images, one is of the test split, or as `training.fit`.
+    """
+    out_dir, manifest = Path(out_dir), dataset.manifest
+    wanted = manifest["path"].isin(failed["path"])
+    if not wanted.any():
+        raise DfdError("there is no failure to learn from among these images.")
+    if (manifest.loc[wanted, "split"] == "test").any():
+        raise DfdError("a failure of the test split is to be learned; the test split must teach nothing.")
+    rest = (manifest["split"] == "train") & ~wanted
+    chosen = wanted | manifest.index.isin(_sample(manifest[rest], round(replay * wanted.sum()), config.seed))
+    kept = (manifest["split"] == "val") & ~manifest["group"].isin(manifest.loc[wanted, "group"])
+    history = fit(detector, dataset.subset(chosen), dataset.subset(kept), config, out_dir / "finetune")
+    (out_dir / "finetune" / BEST).replace(out_dir / FINETUNED)
+    return history
+
+
+def before_and_after(
+    before: pd.DataFrame,
+    after: pd.DataFrame,
+    failed: pd.DataFrame,
+    unseen: dict[str, tuple[pd.DataFrame, pd.DataFrame]],
+) -> pd.DataFrame:
+    """Compare predictions before and after fine-tuning: what was learned, and what forgotten.
+
+    Args:
+        before: Predictions of the validation images by the first detector.
+        after: The same by the fine-tuned one.
+        failed: The failures that were learned, by `path`.
+        unseen: Predictions before and after on images that neither training has seen, by name.
+
+    Returns:
+        A row a set and moment: `set`, `detector`, `n`, `accuracy`, `fake_recall`, `real_recall`, `auc`
+        (NaN where a class is missing).
+    """
+    learned = before["path"].isin(failed["path"]).to_numpy()
+    sets = {
+        "failures": (before[learned], after[learned]),
+        "validation without them": (before[~learned], after[~learned]),
+        "validation": (before, after),
+        **unseen,
+    }
+    rows = []
+    for name, tables in sets.items():
+        for moment, table, source in zip(("before", "after"), tables, (before, after), strict=True):
+            threshold = table.attrs.get("threshold", source.attrs.get("threshold"))
+            scores = metrics.binary_metrics(table, threshold)
+            rows.append({"set": name, "detector": moment, "n": scores["n"], "accuracy": scores["accuracy"]})
+            rows[-1] |= {"fake_recall": scores["fake_accuracy"], "real_recall": scores["real_accuracy"]}
+            rows[-1] |= {"auc": scores["auc"]}
+    return pd.DataFrame(rows)
+
+
+def _sample(manifest: pd.DataFrame, n: int, seed: int) -> pd.Index:
+    """Draw `n` rows, half of each label where there are so many."""
+    rng = np.random.default_rng(seed)
+    order = manifest.index[rng.permutation(len(manifest))]
+    rank = manifest.loc[order].groupby("label").cumcount()
+    return rank.sort_values(kind="stable").index[:n]
