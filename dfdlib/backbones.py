@@ -41,7 +41,7 @@ def create_backbone(name: str, pretrained: str = "none", weights: str = "") -> t
         hint = did_you_mean(name, timm.list_models())
         raise DfdError(f"unknown backbone `{name}`{hint or '; timm.list_models() names them all.'}")
     if weights:
-        backbone = timm.create_model(name, num_classes=0)
+        backbone = _new_model(name)
         load_weights(backbone, weights)
         return backbone, f"file: {Path(weights).name}"
     if pretrained == "auto":
@@ -51,7 +51,7 @@ def create_backbone(name: str, pretrained: str = "none", weights: str = "") -> t
                 backbone,
                 f"timm: {backbone.pretrained_cfg.get('tag') or backbone.pretrained_cfg['architecture']}",
             )
-    return timm.create_model(name, num_classes=0), SCRATCH
+    return _new_model(name), SCRATCH
 
 
 def load_weights(backbone: nn.Module, file: str | Path) -> None:
@@ -163,6 +163,19 @@ def first_convolution(backbone: nn.Module) -> nn.Conv2d:
     raise DfdError(f"{type(backbone).__name__} has no convolution on the image; take another backbone.")
 
 
+def _new_model(name: str, **options: bool) -> nn.Module:
+    """Build a timm model without its classifier; a vision transformer takes images of any size."""
+    known = timm.get_pretrained_cfg(name)
+    if known is not None and known.fixed_input_size:
+        try:
+            return timm.create_model(
+                name, num_classes=0, dynamic_img_size=True, dynamic_img_pad=True, **options
+            )
+        except TypeError:
+            pass  # this one is bound to its size
+    return timm.create_model(name, num_classes=0, **options)
+
+
 def _is_classifier(backbone: nn.Module, key: str) -> bool:
     classifier = backbone.pretrained_cfg.get("classifier") or ()
     names = (classifier,) if isinstance(classifier, str) else classifier
@@ -218,7 +231,7 @@ def _from_timm(name: str, offline: bool) -> nn.Module:
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = before or offline
     try:
-        return timm.create_model(name, pretrained=True, num_classes=0)
+        return _new_model(name, pretrained=True)
     finally:
         constants.HF_HUB_OFFLINE = before
 

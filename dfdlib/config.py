@@ -197,6 +197,62 @@ class MultitaskRun(RunConfig):
         self.training()  # refuses what TrainConfig refuses, before any data is touched
 
 
+@dataclass(frozen=True)
+class FrozenRun(RunConfig):
+    """Parameters of notebook 02."""
+
+    views: int
+    """Variations of each training image whose features are computed, see `frozen.fit_frozen`."""
+    patience: int
+    """Stop after so many epochs without a smaller validation loss; 0 never stops early."""
+    colour_jitter: float
+    """Largest change of brightness, contrast and colour of a training image; 0 for none."""
+    unfrozen_epochs: int
+    """Epochs in which the whole network trains."""
+    unfrozen_learning_rate: float
+    """Peak learning rate of these epochs."""
+    cnn_epochs: int
+    """Epochs of the custom CNN."""
+    cnn_learning_rate: float
+    """Peak learning rate of the custom CNN."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_ranges(self, at_least={"views": 1, "patience": 0, "unfrozen_epochs": 1, "cnn_epochs": 1})
+        self.training()
+
+
+@dataclass(frozen=True)
+class KfoldRun(RunConfig):
+    """Parameters of notebook 03."""
+
+    folds: int
+    """Number of folds."""
+    balance: str
+    """`downsample`, `oversample`, `weights` or `none`, see `TrainConfig.balance`."""
+    schedule: str
+    """`cosine`, `one-cycle`, `plateau` or `constant`."""
+    clip_norm: float
+    """Largest norm of the gradient; 0 turns clipping off."""
+    residual: bool
+    """Give the backbone a high-pass residual beside RGB (see `networks.HighPassResidual`)."""
+    stem_stride: int
+    """Stride of the backbone's first convolution; 0 leaves it as it is."""
+    stages: int
+    """Feature maps of the backbone to keep (see `backbones.Truncated`); 0 keeps all of it."""
+    others: str
+    """Backbones to compare on the first fold, by name, with commas between; may be empty."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_ranges(self, at_least={"folds": 2, "stem_stride": 0, "stages": 0})
+        self.training()
+
+    def other_backbones(self) -> list[str]:
+        """Return the names in `others`."""
+        return [name.strip() for name in self.others.split(",") if name.strip()]
+
+
 def _is_literal(value: Any) -> bool:
     if isinstance(value, list):
         return all(_is_literal(item) for item in value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,6 +85,39 @@ def cross_validate(
     ]
     together = with_threshold(pd.concat(tables, ignore_index=True), joint_threshold(detectors))
     return CrossValidation(pd.DataFrame(rows), together, detectors, histories)
+
+
+def compare(
+    detectors: Mapping[str, Detector],
+    train: ImageDataset,
+    held_out: ImageDataset,
+    config: TrainConfig,
+    out_dir: str | Path,
+) -> pd.DataFrame:
+    """Train several detectors on the same images and judge them on the same others.
+
+    Args:
+        detectors: Untrained detectors by name.
+        train: Images to train on.
+        held_out: Images that choose the best epoch and judge it.
+        config: How to train each.
+        out_dir: A folder a detector is made in it.
+
+    Returns:
+        A row a detector: `name`, `parameters`, `weights` (their origin), `auc`, `low`, `high` (95 %
+        interval), `accuracy`, `seconds` of training.
+    """
+    rows = []
+    for name, detector in detectors.items():
+        tqdm.write(f"{name}:")
+        history = fit(detector, train, held_out, config, Path(out_dir) / name)
+        predictions = predict(detector, held_out)
+        scores, (low, high) = metrics.binary_metrics(predictions), metrics.auc_interval(predictions)
+        size = sum(parameter.numel() for parameter in detector.network.parameters())
+        rows.append({"name": name, "parameters": size, "weights": detector.origin, "auc": scores["auc"]})
+        rows[-1] |= {"low": low, "high": high, "accuracy": scores["accuracy"]}
+        rows[-1] |= {"seconds": round(history["seconds"].sum(), 1)}
+    return pd.DataFrame(rows)
 
 
 def _fold(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import classification_report
 
 from . import metrics, paths
 from .config import RunConfig
@@ -194,6 +195,23 @@ def metrics_table(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             counts = {key: value for key, value in scores.items() if isinstance(value, int)}
             columns[name] = shown | rates | counts
     return pd.DataFrame(columns)
+
+
+def classification_table(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return precision, recall, F1 and number of images of both labels, and their means.
+
+    Rows without a label are left out. Raises `DfdError` where none has one.
+    """
+    known = predictions[predictions["label"].notna()]
+    if known.empty:
+        raise DfdError("no image has a label to compare with; label some.")
+    rows = classification_report(
+        known["label"], known["predicted"], labels=["real", "fake"], output_dict=True, zero_division=0
+    )
+    accuracy = float((known["label"] == known["predicted"]).mean())
+    rows = {name: rows[name] for name in ("real", "fake", "macro avg", "weighted avg")}
+    table = pd.DataFrame(rows).T.rename(columns={"support": "n", "f1-score": "f1"}).astype({"n": int})
+    return table.assign(accuracy=[np.nan, np.nan, accuracy, np.nan])
 
 
 def versions() -> dict[str, Any]:
