@@ -93,7 +93,7 @@ def compare(
     held_out: ImageDataset,
     config: TrainConfig,
     out_dir: str | Path,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
     """Train several detectors on the same images and judge them on the same others.
 
     Args:
@@ -104,20 +104,18 @@ def compare(
         out_dir: A folder a detector is made in it.
 
     Returns:
-        A row a detector: `name`, `parameters`, `weights` (their origin), `auc`, `low`, `high` (95 %
-        interval), `accuracy`, `seconds` of training.
+        What was trained, a row a detector (`parameters`, `weights` (their origin), `seconds` of training),
+        and its predictions of the held-out images, by name.
     """
-    rows = []
+    rows, judged = {}, {}
     for name, detector in detectors.items():
         tqdm.write(f"{name}:")
         history = fit(detector, train, held_out, config, Path(out_dir) / name)
-        predictions = predict(detector, held_out)
-        scores, (low, high) = metrics.binary_metrics(predictions), metrics.auc_interval(predictions)
         size = sum(parameter.numel() for parameter in detector.network.parameters())
-        rows.append({"name": name, "parameters": size, "weights": detector.origin, "auc": scores["auc"]})
-        rows[-1] |= {"low": low, "high": high, "accuracy": scores["accuracy"]}
-        rows[-1] |= {"seconds": round(history["seconds"].sum(), 1)}
-    return pd.DataFrame(rows)
+        seconds = round(history["seconds"].sum(), 1)
+        rows[name] = {"parameters": size, "weights": detector.origin, "seconds": seconds}
+        judged[name] = predict(detector, held_out)
+    return pd.DataFrame.from_dict(rows, orient="index"), judged
 
 
 def _fold(

@@ -1,4 +1,4 @@
-"""From a detector and images to the predictions table."""
+"""From detectors and images to the predictions table."""
 
 from __future__ import annotations
 
@@ -8,38 +8,118 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.special import expit, logit, softmax
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from .datasets import ImageDataset, make_loader
 from .errors import DfdError
 from .models import Detector
+from .networks import Logits
+from .tta import VIEWS, check_views
 
 
-def predict(detector: Detector, dataset: ImageDataset, batch_size: int = 64) -> pd.DataFrame:
+@torch.inference_mode()
+def judge(detector: Detector, images: Tensor, tta: Sequence[str] = ()) -> Logits:
+    """Return the logits of a batch in full precision, on the CPU, averaged over the views.
+
+    Args:
+        detector: A trained detector; put in evaluation mode.
+        images: uint8 [B, 3, S, S] at the detector's size, or clips [B, T, 3, S, S].
+        tta: Names of `tta.VIEWS` beside the image as it is.
+
+    Raises:
+        DfdError: Unknown view.
+    """
+    check_views(tta)
+    network = detector.network.eval()
+    images = images.to(detector.device)
+    seen = [network(images)]
+    for name in tta:
+        view = VIEWS[name](images.flatten(0, -4)).unflatten(0, images.shape[:-3])
+        seen.append(network(view))
+    fake = torch.stack([one.fake for one in seen]).mean(0).cpu()
+    if seen[0].category is None:
+        return Logits(fake, None)
+    return Logits(fake, torch.stack([one.category for one in seen]).mean(0).cpu())
+
+
+def predict(
+    detector: Detector, dataset: ImageDataset, batch_size: int = 64, tta: Sequence[str] = ()
+) -> pd.DataFrame:
     """Predict every image of a data set, in full precision.
 
     Args:
         detector: A trained detector; put in evaluation mode.
         dataset: Images at the detector's size.
         batch_size: Images a forward pass; changes the speed alone.
+        tta: Views whose logits are averaged with those of the image as it is, see `tta.VIEWS`.
 
     Returns:
         The predictions table, see `predictions_table`.
+
+    Raises:
+        DfdError: Unknown view.
     """
-    network = detector.network.eval().to(memory_format=torch.channels_last)
-    device = next(network.parameters()).device
+    check_views(tta)
+    detector.network.to(memory_format=torch.channels_last)
     fake, category = [np.empty(0, np.float32)], []
-    with torch.inference_mode():
-        for batch in tqdm(
-            make_loader(dataset, batch_size), "predicting", leave=False, disable=len(dataset) < 2000
-        ):
-            logits = network(batch["image"].to(device))
-            fake.append(logits.fake.cpu().numpy())
-            if logits.category is not None:
-                category.append(logits.category.cpu().numpy())
+    for batch in tqdm(
+        make_loader(dataset, batch_size), "predicting", leave=False, disable=len(dataset) < 2000
+    ):
+        logits = judge(detector, batch["image"], tta)
+        fake.append(logits.fake.numpy())
+        if logits.category is not None:
+            category.append(logits.category.numpy())
     return predictions_table(
         detector, dataset.manifest, np.concatenate(fake), np.concatenate(category) if category else None
     )
+
+
+def predict_ensemble(
+    detectors: Sequence[Detector], dataset: ImageDataset, batch_size: int = 64, tta: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Predict every image by several detectors of one input size, and average their logits.
+
+    Returns:
+        The predictions table, see `combined`.
+
+    Raises:
+        DfdError: The detectors differ in their input size or their categories, or unknown view.
+    """
+    if len({(detector.image_size, detector.n_frames) for detector in detectors}) != 1:
+        raise DfdError("an ensemble over one data set needs detectors of one input size.")
+    return combined(detectors, [predict(detector, dataset, batch_size, tta) for detector in detectors])
+
+
+def combined(detectors: Sequence[Detector], tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Average the predictions of several detectors for the same images.
+
+    Args:
+        detectors: The detectors.
+        tables: The predictions table of each.
+
+    Returns:
+        A predictions table: logits are averaged, category probabilities as such, thresholds as logits.
+
+    Raises:
+        DfdError: The detectors differ in their categories.
+    """
+    if len({detector.categories for detector in detectors}) != 1:
+        raise DfdError("an ensemble needs detectors of the same categories.")
+    table = tables[0].copy()
+    table["logit"] = np.mean([one["logit"] for one in tables], axis=0)
+    table["p_fake"] = expit(table["logit"])
+    names = [f"p_{name}" for name in detectors[0].categories]
+    if names:
+        table[names] = np.mean([one[names] for one in tables], axis=0)
+        table["predicted_category"] = table[names].idxmax(axis=1).str.removeprefix("p_")
+        table["category_confidence"] = table[names].max(axis=1)
+    return with_threshold(table, joint_threshold(detectors))
+
+
+def joint_threshold(detectors: Sequence[Detector]) -> float:
+    """Return the threshold of several detectors together: the mean of theirs, as logits."""
+    return float(expit(np.mean([logit(detector.threshold) for detector in detectors])))
 
 
 def predictions_table(
@@ -76,33 +156,3 @@ def with_threshold(predictions: pd.DataFrame, threshold: float) -> pd.DataFrame:
     table = predictions.assign(predicted=np.where(predictions["p_fake"] >= threshold, "fake", "real"))
     table.attrs |= {"threshold": threshold}
     return table
-
-
-def predict_ensemble(
-    detectors: Sequence[Detector], dataset: ImageDataset, batch_size: int = 64
-) -> pd.DataFrame:
-    """Predict every image by several detectors of one input size, and average their logits.
-
-    Returns:
-        The predictions table, see `predictions_table`; category probabilities are averaged as such.
-
-    Raises:
-        DfdError: The detectors differ in their input size or their categories.
-    """
-    if len({(detector.image_size, detector.n_frames, detector.categories) for detector in detectors}) != 1:
-        raise DfdError("an ensemble needs detectors of one input size and the same categories.")
-    tables = [predict(detector, dataset, batch_size) for detector in detectors]
-    table = tables[0].copy()
-    table["logit"] = np.mean([one["logit"] for one in tables], axis=0)
-    table["p_fake"] = expit(table["logit"])
-    names = [f"p_{name}" for name in detectors[0].categories]
-    if names:
-        table[names] = np.mean([one[names] for one in tables], axis=0)
-        table["predicted_category"] = table[names].idxmax(axis=1).str.removeprefix("p_")
-        table["category_confidence"] = table[names].max(axis=1)
-    return with_threshold(table, joint_threshold(detectors))
-
-
-def joint_threshold(detectors: Sequence[Detector]) -> float:
-    """Return the threshold of several detectors together: the mean of theirs, as logits."""
-    return float(expit(np.mean([logit(detector.threshold) for detector in detectors])))

@@ -40,6 +40,11 @@ class Detector:
     """Training settings, data and versions; for the record only."""
 
     @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next((weight.device for weight in self.network.parameters()), torch.device("cpu"))
+
+    @property
     def target_layer(self) -> str:
         """Dotted name of the network's last feature map, which Grad-CAM looks at."""
         return self.network.target_layer

@@ -197,6 +197,16 @@ def metrics_table(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def auc_table(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return a row a predictions table: `name`, `n`, `auc`, `low`, `high` (95 % interval), `accuracy`."""
+    rows = []
+    for name, table in judged.items():
+        scores, (low, high) = metrics.binary_metrics(table), metrics.auc_interval(table)
+        rows.append({"name": name, "n": scores["n"], "auc": scores["auc"], "low": low, "high": high})
+        rows[-1]["accuracy"] = scores["accuracy"]
+    return pd.DataFrame(rows)
+
+
 def classification_table(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return precision, recall, F1 and number of images of both labels, and their means.
 

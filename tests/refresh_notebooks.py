@@ -1,6 +1,7 @@
-"""Run every notebook with its defaults and store the outputs in it, without traces of this machine.
+"""Run notebooks with their defaults and store the outputs in them, without traces of this machine.
 
-`make refresh` calls it; results go to a temporary folder, as in the tests.
+`make refresh` calls it for all; names as arguments choose some. Results go to a temporary folder, as in
+the tests.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import base64
 import io
 import os
 import re
+import sys
 import tempfile
 from pathlib import Path
 
@@ -58,5 +60,7 @@ def refresh(path: Path) -> None:
 
 if __name__ == "__main__":
     for notebook_path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        if sys.argv[1:] and notebook_path.stem not in sys.argv[1:]:
+            continue
         print(f"running {notebook_path.name}", flush=True)
         refresh(notebook_path)

@@ -12,7 +12,11 @@ from dfdlib import config
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-RUNS = {"04-multitask-effv2": config.MultitaskRun}
+RUNS = {
+    "02-resnet-binary": config.FrozenRun,
+    "03-efficientnet-kfold": config.KfoldRun,
+    "04-multitask-effv2": config.MultitaskRun,
+}
 SHARED = [field.name for field in dataclasses.fields(config.RunConfig)]
 TAGS = {"parameters", "nbval-check-output", "nbval-ignore-output"}
 

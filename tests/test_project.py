@@ -16,7 +16,7 @@ LIBRARY = ROOT / "dfdlib"
 FLOORS = (
     ("errors", "paths"),
     ("files", "config"),
-    ("imageio", "layouts", "splits", "runtime", "transforms", "degradations", "history"),
+    ("imageio", "layouts", "splits", "runtime", "transforms", "degradations", "history", "tta"),
     ("manifest",),
     ("demo",),
     ("datasets", "metrics", "backbones"),

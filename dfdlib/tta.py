@@ -1,0 +1,57 @@
+"""Test-time augmentation: the views of an image whose logits are averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .errors import DfdError, did_you_mean
+
+_MARGIN = 1 / 16
+
+
+def flip(images: Tensor) -> Tensor:
+    """Mirror images [B, C, S, S]."""
+    return images.flip(-1)
+
+
+def turn(images: Tensor) -> Tensor:
+    """Turn images [B, C, S, S] by 90 degrees."""
+    return images.rot90(1, (-2, -1))
+
+
+def crop(images: Tensor) -> Tensor:
+    """Cut a sixteenth off each side of images [B, C, S, S], and scale the rest to the old size."""
+    size, margin = images.shape[-1], max(1, round(images.shape[-1] * _MARGIN))
+    return _resized(images[..., margin : size - margin, margin : size - margin], size)
+
+
+def shrink(images: Tensor) -> Tensor:
+    """Reduce images [B, C, S, S] by an eighth; the border mirrors what is inside."""
+    size, margin = images.shape[-1], max(1, round(images.shape[-1] * _MARGIN))
+    small = _resized(images, size - 2 * margin)
+    return F.pad(small, (margin, margin, margin, margin), mode="reflect")
+
+
+VIEWS: dict[str, Callable[[Tensor], Tensor]] = {"flip": flip, "turn": turn, "crop": crop, "shrink": shrink}
+"""Views by name; images uint8 or float in [0, 1] go in, the same or float come out."""
+
+DEFAULT_VIEWS = ("flip", "crop", "shrink")
+"""With the image as it is, four views."""
+
+
+def check_views(names: Sequence[str]) -> None:
+    """Refuse a view that does not exist. Raises `DfdError` that names the nearest one."""
+    for name in names:
+        if name not in VIEWS:
+            raise DfdError(
+                f"unknown view `{name}`{did_you_mean(name, VIEWS) or '.'} Known: {', '.join(VIEWS)}."
+            )
+
+
+def _resized(images: Tensor, size: int) -> Tensor:
+    pixels = images.float() / 255 if images.dtype == torch.uint8 else images
+    return F.interpolate(pixels, (size, size), mode="bilinear", antialias=True, align_corners=False)
