@@ -22,7 +22,7 @@ FLOORS = (
     ("datasets", "metrics", "backbones"),
     ("networks", "recurrent", "models"),
     ("checkpoint", "inference", "losses", "optimization", "augmentation"),
-    ("training", "frozen", "crossval", "finetune", "plots", "plots_training", "report"),
+    ("training", "frozen", "crossval", "finetune", "plots", "plots_training", "report", "streaming"),
 )
 
 
