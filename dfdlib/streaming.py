@@ -83,7 +83,7 @@ def predict_files(
     write_json(notes, identity)
     unreadable: list[str] = []
     with (
-        open(partial, "a", newline="", encoding="utf-8") as stream,
+        partial.open("a", newline="", encoding="utf-8") as stream,
         tqdm(
             desc="predicting", total=len(manifest), initial=done, unit="file", disable=len(manifest) < 200
         ) as bar,
