@@ -47,12 +47,17 @@ def save_detector(detector: Detector, path: str | Path) -> None:
 def load_detector(path: str | Path, device: str | torch.device = "cpu") -> Detector:
     """Rebuild a detector, in evaluation mode, from the file that `save_detector` wrote.
 
-    Nothing in the file is executed: it is read with `weights_only=True`, and a checksum finds damage.
+    Nothing in the file is executed: it is read with `weights_only=True`, and a checksum finds damage. A
+    `.onnx` file that `export.export_onnx` wrote gives a detector that ONNX Runtime runs.
 
     Raises:
         DfdError: The file is missing, damaged, written by something else or by a newer dfdlib, or does not
             fit its own architecture.
     """
+    if Path(path).suffix == ".onnx":
+        from .export import load_onnx
+
+        return load_onnx(path)
     content = load_checked(path)
     if content.get("format") != FORMAT:
         raise DfdError(f"{path} is not a detector that dfdlib saved; pass a best_model.pt from a dfdlib run.")

@@ -21,7 +21,7 @@ FLOORS = (
     ("demo",),
     ("datasets", "metrics", "backbones"),
     ("networks", "recurrent", "models"),
-    ("checkpoint", "inference", "losses", "optimization", "augmentation"),
+    ("checkpoint", "export", "inference", "losses", "optimization", "augmentation"),
     ("training", "frozen", "crossval", "finetune", "plots", "plots_training", "report", "streaming"),
 )
 
