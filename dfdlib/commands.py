@@ -1,0 +1,269 @@
+"""What the commands of `dfd` do, each a thin call into the library. Imports wait until a command runs."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import glob
+import os
+import sys
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .config import TrainConfig
+from .errors import DfdError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .datasets import ImageDataset
+    from .models import Detector
+
+_COLUMNS = ["path", "label", "category", "split", "group", "generator"]
+
+
+def demo_data(options: argparse.Namespace) -> str:
+    """Draw the demo set; return its manifest file."""
+    from .demo import demo_manifest
+    from .manifest import root_of
+
+    manifest = demo_manifest(options.images, options.seed, options.size, options.workers)
+    return str(root_of(manifest) / "manifest.csv")
+
+
+def scan(options: argparse.Namespace) -> str:
+    """Write the manifest of a folder into it; return the file."""
+    from .manifest import scan, summary, write_manifest
+
+    labels = dict(pair.split("=", 1) for pair in options.label)
+    manifest = scan(options.path, labels, require_labels=not options.unlabelled)
+    print(summary(manifest).to_string(), file=sys.stderr)
+    for reason, count in manifest.attrs["skipped"].items():
+        print(f"skipped: {count} {reason}", file=sys.stderr)
+    file = Path(options.path) / "manifest.csv"
+    write_manifest(manifest, file)
+    return str(file)
+
+
+def split(options: argparse.Namespace) -> str:
+    """Share images out to the splits; return the manifest file."""
+    from .manifest import read_manifest, root_of, scan, summary, write_manifest
+    from .splits import assert_disjoint, assign_splits
+
+    path = Path(options.path)
+    file = path if path.suffix == ".csv" else path / "manifest.csv"
+    manifest = read_manifest(file) if file.is_file() else scan(path)
+    fractions = {"train": 1 - options.val - options.test, "val": options.val, "test": options.test}
+    kept = {name: share for name, share in fractions.items() if share > 0}
+    manifest = assign_splits(manifest, kept, options.seed)
+    assert_disjoint(manifest)
+    print(summary(manifest).to_string(), file=sys.stderr)
+    file = root_of(manifest) / "manifest.csv"
+    write_manifest(manifest, file)
+    return str(file)
+
+
+def train(options: argparse.Namespace) -> dict[str, Any]:
+    """Train a detector; return its file and metrics."""
+    from . import metrics, models, runtime
+    from .datasets import ImageDataset
+    from .demo import demo_manifest
+    from .inference import predict
+    from .manifest import categories_of, open_data
+    from .training import BEST, fit
+
+    settings = {name: getattr(options, name) for name in setting_types()}
+    config = TrainConfig(**settings)
+    runtime.setup(config.seed)
+    manifest = open_data(options.data, config.seed, options.max_images) if options.data else demo_manifest()
+    images = ImageDataset(manifest, options.image_size, categories_of(manifest), config.workers)
+    _report_unreadable(images.unreadable["error"])
+    switches = {}
+    if options.backbone != "cnn":
+        switches = {
+            name: getattr(options, name) for name in ("residual", "stem_stride", "stages", "attention")
+        }
+    detector = models.create_detector(
+        options.backbone,
+        options.image_size,
+        images.categories,
+        options.pretrained,
+        options.weights,
+        config.seed,
+        **switches,
+    )
+    with contextlib.redirect_stdout(sys.stderr):
+        fit(detector, images.split("train"), images.split("val"), config, options.out)
+    scores = {
+        name: metrics.binary_metrics(predict(detector, images.split(name)))
+        for name in ("val", "test")
+        if images.split(name).manifest["label"].notna().any()
+    }
+    return _plain({"model": str(Path(options.out) / BEST), "metrics": scores})
+
+
+def evaluate(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Judge detectors on labelled data sets; return a row a data set."""
+    from . import metrics
+    from .files import write_csv
+    from .inference import predict_ensemble
+
+    detectors = _detectors(options.model)
+    rows = []
+    for path in options.data:
+        images = _labelled_images(path, options.split, detectors[0])
+        _report_unreadable(images.unreadable["error"])
+        predictions = predict_ensemble(detectors, images, tta=options.tta)
+        scores, interval = metrics.binary_metrics(predictions), metrics.auc_interval(predictions)
+        rows.append({"data": str(path), "auc_low": interval[0], "auc_high": interval[1], **scores})
+    if options.out:
+        import pandas as pd
+
+        write_csv(pd.DataFrame(rows), options.out)
+    return _plain(rows)
+
+
+def finetune(options: argparse.Namespace) -> dict[str, Any]:
+    """Learn from the failures on the validation images; return what changed."""
+    from . import runtime
+    from .datasets import ImageDataset
+    from .finetune import FINETUNED, before_and_after, failures, finetune, save_failures
+    from .inference import predict
+    from .manifest import open_data
+
+    runtime.setup(options.seed)
+    (detector,) = _detectors([options.model])
+    manifest = open_data(options.data, options.seed)
+    images = ImageDataset(manifest, detector.image_size, detector.categories)
+    _report_unreadable(images.unreadable["error"])
+    parts = {name: images.split(name) for name in ("val", "test")}
+    before = {name: predict(detector, part) for name, part in parts.items()}
+    wrong = failures(before["val"])
+    save_failures(before["val"], Path(options.out) / "failures.json")
+    config = TrainConfig(epochs=options.epochs, learning_rate=options.learning_rate, seed=options.seed)
+    with contextlib.redirect_stdout(sys.stderr):
+        finetune(detector, images, wrong, config, options.out, options.replay)
+    after = {name: predict(detector, part) for name, part in parts.items()}
+    unseen = {"test": (before["test"], after["test"])} if before["test"]["label"].notna().any() else {}
+    table = before_and_after(before["val"], after["val"], wrong, unseen)
+    return _plain({"model": str(Path(options.out) / FINETUNED), "sets": table.to_dict("records")})
+
+
+def predict(options: argparse.Namespace) -> str | dict[str, Any]:
+    """Judge images; return the verdict of one, or the CSV of many."""
+    from .streaming import predict_files
+    from .tta import DEFAULT_VIEWS
+
+    detectors = _detectors(options.model)
+    views = DEFAULT_VIEWS if options.tta == [] else options.tta or ()
+    manifest = _manifest_of(options.paths)
+    if len(manifest) == 1 and not options.out and not Path(options.paths[0]).is_dir():
+        return _judge_one(detectors, manifest, views, options.threshold)
+    csv = options.out or ("test_tta_confidence.csv" if views else "test.csv")
+    done = predict_files(detectors, manifest, csv, views, options.threshold, workers=options.workers)
+    _report_unreadable(done.unreadable)
+    judged = done.n - len(done.unreadable)
+    print(f"{done.n} files, {done.n_fake} called fake of {judged} judged now or before", file=sys.stderr)
+    return str(done.csv)
+
+
+def _judge_one(
+    detectors: Sequence[Detector], manifest: pd.DataFrame, views: Sequence[str], threshold: float | None
+) -> dict[str, Any]:
+    import tempfile
+
+    import pandas as pd
+
+    from .streaming import predict_files
+
+    with tempfile.TemporaryDirectory() as folder:
+        done = predict_files(detectors, manifest, Path(folder) / "one.csv", views, threshold)
+        row = pd.read_csv(done.csv).iloc[0]
+    if done.unreadable:
+        raise DfdError(done.unreadable[0])
+    result = {"decision": row["prediction"].upper(), "probability": float(row["p_fake"])}
+    if "category" in row and isinstance(row["category"], str):
+        result |= {"category": row["category"], "category_confidence": float(row["category_confidence"])}
+    return result
+
+
+def export(options: argparse.Namespace) -> str:
+    """Write a detector as ONNX; return the file."""
+    from .export import export_onnx
+
+    (detector,) = _detectors([options.model])
+    out = options.out or str(Path(options.model).with_suffix(".onnx"))
+    export_onnx(detector, out)
+    return out
+
+
+def _detectors(paths: Sequence[str]) -> list[Detector]:
+    from .checkpoint import load_detector
+
+    return [load_detector(path) for path in paths]
+
+
+def _labelled_images(path: str, split: str, detector: Detector) -> ImageDataset:
+    """Return the labelled images of a data set: of one split, or by default of `test` where it has one."""
+    from .datasets import ImageDataset
+    from .manifest import read_manifest, scan
+
+    file = Path(path) if path.endswith(".csv") else Path(path) / "manifest.csv"
+    manifest = read_manifest(file) if file.is_file() else scan(path)
+    known = manifest["label"].notna()
+    in_test = known & (manifest["split"] == "test")
+    chosen = known & (manifest["split"] == split) if split else (in_test if in_test.any() else known)
+    if not chosen.any():
+        raise DfdError(f"{path} has no labelled image{f' in its {split} split' if split else ''}.")
+    return ImageDataset(manifest[chosen], detector.image_size, detector.categories)
+
+
+def _manifest_of(paths: Sequence[str]) -> pd.DataFrame:
+    """Make a manifest of files, folders and patterns."""
+    import pandas as pd
+
+    from .manifest import root_of, scan
+
+    tables = []
+    for given in paths:
+        found = [given] if Path(given).exists() else sorted(glob.glob(given, recursive=True))  # noqa: PTH207
+        if not found:
+            raise DfdError(f"{given} is no file, no folder, and no pattern that matches any; check the path.")
+        for path in map(Path, found):
+            if path.is_dir():
+                table = scan(path, require_labels=False)
+                tables.append(
+                    table.assign(path=[str((root_of(table) / name).absolute()) for name in table["path"]])
+                )
+            else:
+                row = {"path": str(path.absolute()), "group": str(path)}
+                tables.append(pd.DataFrame([row], columns=_COLUMNS))
+    manifest = pd.concat([table.astype(object) for table in tables], ignore_index=True).drop_duplicates(
+        "path"
+    )
+    root = os.path.commonpath([Path(path).parent for path in manifest["path"]])
+    manifest["path"] = [os.path.relpath(path, root) for path in manifest["path"]]
+    manifest.attrs = {"root": root}
+    return manifest.reset_index(drop=True)
+
+
+def _report_unreadable(errors: Sequence[str]) -> None:
+    for error in list(errors)[:20]:
+        print(f"unreadable: {error}", file=sys.stderr)
+    if len(errors) > 20:
+        print(f"… and {len(errors) - 20} more", file=sys.stderr)
+
+
+def _plain(value: Any) -> Any:
+    from .report import plain
+
+    return plain(value)
+
+
+def setting_types() -> dict[str, Any]:
+    """Return the type of each training setting."""
+    hints = typing.get_type_hints(TrainConfig)
+    return {field.name: hints[field.name] for field in dataclasses.fields(TrainConfig)}

@@ -1,0 +1,181 @@
+"""The command line: what it prints where, and that it does what the library does."""
+
+import json
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from dfdlib import create_detector, load_detector, save_detector
+from dfdlib.cli import main
+from dfdlib.config import TrainConfig
+from dfdlib.datasets import ImageDataset
+from dfdlib.inference import predict
+from dfdlib.manifest import read_manifest
+
+
+@pytest.fixture
+def model(tmp_path):
+    file = tmp_path / "model.pt"
+    save_detector(create_detector("resnet10t", 24, ("animals", "vehicles"), pretrained="none"), file)
+    return str(file)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Two classes in folders; fakes have a checkerboard."""
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        image = cv2.resize(rng.integers(40, 216, (5, 5, 3), dtype=np.uint8), (40, 40))
+        label = ("real", "fake")[seed % 2]
+        if seed % 2:
+            image[::2, ::2] = np.clip(image[::2, ::2].astype(int) + 30, 0, 255)
+        (tmp_path / "photos" / label).mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "photos" / label / f"{seed}.png"), image)
+    return tmp_path / "photos"
+
+
+def dfd(capsys, *arguments):
+    """Run a command; return its exit code and what it said on both outputs."""
+    code = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_help_is_quick():
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "dfdlib", "--help"], capture_output=True, text=True, check=True
+    )
+    assert time.perf_counter() - started < 2  # 0.1 s when nothing else runs
+    for command in ("demo-data", "scan", "split", "train", "evaluate", "finetune", "predict", "export"):
+        assert command in done.stdout
+
+
+def test_one_image_gives_json(capsys, model, photos):
+    code, out, err = dfd(capsys, "predict", photos / "fake" / "1.png", "--model", model)
+    verdict = json.loads(out)
+    assert (code, err) == (0, "")
+    assert verdict["decision"] in ("REAL", "FAKE")
+    assert 0 <= verdict["probability"] <= 1
+    assert verdict["category"] in ("animals", "vehicles")
+    for threshold, decision in ((0.0, "FAKE"), (1.0, "REAL")):
+        _, out, _ = dfd(capsys, "predict", photos / "fake/1.png", "--model", model, "--threshold", threshold)
+        assert json.loads(out)["decision"] == decision
+
+
+def test_folders_files_and_patterns_give_a_table(capsys, model, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (photos / "real" / "broken.png").write_bytes(b"")
+    code, out, err = dfd(
+        capsys, "predict", "photos/real", "photos/fake/1.png", "photos/fake/3*.png", "--model", model
+    )
+    assert (code, out.strip()) == (0, "test.csv")
+    table = pd.read_csv("test.csv")
+    assert len(table) == 31 + 1 + 6
+    assert "unreadable:" in err
+    assert "broken.png is empty" in err
+    detector = load_detector(model)
+    manifest = read_manifest(_manifest(tmp_path, table["file"][table["error"].isna()]))
+    expected = predict(detector, ImageDataset(manifest, 24))
+    assert np.allclose(table["p_fake"].dropna(), expected["p_fake"], atol=1e-5)
+
+
+def _manifest(root, names):
+    rows = pd.DataFrame({"path": [f"photos/{name}" for name in names], "group": list(names)})
+    rows[["label", "category", "split", "generator"]] = None
+    rows.to_csv(root / "all.csv", index=False)
+    return root / "all.csv"
+
+
+def test_views_change_the_default_name(capsys, model, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _, out, _ = dfd(capsys, "predict", photos, "--model", model, "--tta")
+    assert out.strip() == "test_tta_confidence.csv"
+    code, _, err = dfd(capsys, "predict", photos, "--model", model, "--tta", "flop")
+    assert code == 1
+    assert "did you mean `flip`" in err
+
+
+def test_from_a_folder_to_a_finetuned_detector(capsys, photos, tmp_path):
+    code, out, err = dfd(capsys, "split", photos, "--val", 0.3, "--test", 0.2, "--seed", 1)
+    assert (code, out.strip()) == (0, str(photos / "manifest.csv"))
+    assert "train" in err
+    options = ["--backbone", "resnet10t", "--stages", 1, "--image-size", 40, "--pretrained", "none"]
+    options += [
+        "--epochs",
+        3,
+        "--batch-size",
+        8,
+        "--learning-rate",
+        0.01,
+        "--no-residual",
+        "--precision",
+        "fp32",
+    ]
+    code, out, err = dfd(capsys, "train", "--data", photos, "--out", tmp_path / "run", *options)
+    result = json.loads(out)
+    assert code == 0
+    assert "epoch   3/3" in err
+    assert load_detector(result["model"]).arguments["residual"] is False
+    code, out, _ = dfd(
+        capsys, "evaluate", "--model", result["model"], "--data", photos, "--out", tmp_path / "e.csv"
+    )
+    (row,) = json.loads(out)
+    assert row["n"] == result["metrics"]["test"]["n"]
+    assert row["auc"] == pytest.approx(result["metrics"]["test"]["auc"])
+    assert pd.read_csv(tmp_path / "e.csv")["auc"].iloc[0] == pytest.approx(row["auc"])
+    predictions = json.loads(
+        dfd(capsys, "evaluate", "--model", result["model"], "--data", photos, "--split", "val")[1]
+    )
+    if predictions[0]["accuracy"] < 1:
+        tuned = ["--model", result["model"], "--data", photos, "--out", tmp_path / "tuned", "--epochs", 1]
+        code, out, _ = dfd(capsys, "finetune", *tuned)
+        assert code == 0
+        load_detector(json.loads(out)["model"])
+        assert json.loads((tmp_path / "tuned" / "failures.json").read_text())
+
+
+def test_export_and_predict_with_onnx(capsys, model, photos):
+    pytest.importorskip("onnxruntime")
+    code, out, _ = dfd(capsys, "export", "--model", model)
+    assert code == 0
+    probabilities = [
+        json.loads(dfd(capsys, "predict", photos / "real/0.png", "--model", one)[1])["probability"]
+        for one in (model, out.strip())
+    ]
+    assert probabilities[0] == pytest.approx(probabilities[1], abs=1e-4)
+
+
+def test_every_training_setting_is_an_option(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    shown = capsys.readouterr().out
+    assert all(f"--{name.replace('_', '-')}" in shown for name in TrainConfig.__dataclass_fields__)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "nowhere.jpg", "--model", "MODEL"], "nowhere.jpg is no file, no folder"),
+        (["predict", "x", "--model", "none.pt"], "no checkpoint at none.pt"),
+        (["scan", "nowhere"], "the data folder nowhere does not exist"),
+        (["evaluate", "--model", "MODEL", "--data", "nowhere"], "nowhere does not exist"),
+    ],
+)
+def test_failures_are_one_sentence_and_an_exit_code(capsys, model, arguments, message):
+    code, out, err = dfd(capsys, *[model if argument == "MODEL" else argument for argument in arguments])
+    assert (code, out) == (1, "")
+    assert err.startswith("dfd: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_wrong_usage_is_told_apart(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["predict"])
+    assert stopped.value.code == 2
