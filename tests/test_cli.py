@@ -175,7 +175,7 @@ def test_failures_are_one_sentence_and_an_exit_code(capsys, model, arguments, me
     assert err.count("\n") == 1
 
 
-def test_wrong_usage_is_told_apart(capsys):
+def test_wrong_usage_is_told_apart():
     with pytest.raises(SystemExit) as stopped:
         main(["predict"])
     assert stopped.value.code == 2

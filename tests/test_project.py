@@ -24,7 +24,8 @@ FLOORS = (
     ("checkpoint", "export", "inference", "losses", "optimization", "augmentation"),
     ("training", "frozen", "crossval", "finetune", "plots", "plots_training", "report", "streaming"),
     ("commands",),
-    ("cli", "__main__"),
+    ("cli",),
+    ("__main__",),
 )
 
 
