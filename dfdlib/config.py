@@ -248,10 +248,6 @@ class KfoldRun(RunConfig):
         _check_ranges(self, at_least={"folds": 2, "stem_stride": 0, "stages": 0})
         self.training()
 
-    def other_backbones(self) -> list[str]:
-        """Return the names in `others`."""
-        return [name.strip() for name in self.others.split(",") if name.strip()]
-
 
 def _is_literal(value: Any) -> bool:
     if isinstance(value, list):

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,11 +31,16 @@ if TYPE_CHECKING:
 _PACKAGES = ("dfdlib", "torch", "torchvision", "timm", "accelerate", "numpy", "pandas", "scikit-learn")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _CONTENTS = {
-    "best_model.pt": "the detector of the best epoch: dfdlib.load_detector(...)",
-    "training_log.csv": "losses and validation metrics, a row an epoch",
+    "best_model_finetuned.pth": "the detector that learned from its failures",
+    "best_model*.pt*": "the detector of the best epoch: dfdlib.load_detector(...)",
+    "training_log*.csv": "losses and validation metrics, a row an epoch",
     "test.csv": "predictions of the test images",
+    "out_of_fold.csv": "predictions of each image by the fold that held it out",
+    "failures.json": "what was called wrongly",
     "unreadable.csv": "images that could not be read, and why",
+    "manifest.csv": "the images, their labels, splits and groups",
     "metrics.json": "metrics, settings, data and versions",
+    "*.png": "figure",
 }
 
 
@@ -146,14 +152,11 @@ class Report:
 
     def contents(self) -> pd.DataFrame:
         """List the files of the run: name, size in KB, what it is."""
-        files = sorted(
-            file for file in self.out_dir.iterdir() if file.suffix in (".pt", ".csv", ".json", ".png")
-        )
-        files = [file for file in files if file.suffix != ".json" or file.name in _CONTENTS]
-        rows = [
-            (file.name, round(file.stat().st_size / 1024), _CONTENTS.get(file.name, "figure"))
-            for file in files
-        ]
+        rows = []
+        for file in sorted(self.out_dir.iterdir()):
+            what = next((text for name, text in _CONTENTS.items() if fnmatch(file.name, name)), None)
+            if what is not None:
+                rows.append((file.name, round(file.stat().st_size / 1024), what))
         return pd.DataFrame(rows, columns=["file", "KB", "what"]).set_index("file")
 
 
