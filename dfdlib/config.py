@@ -95,7 +95,9 @@ class TrainConfig:
             if not 0 <= getattr(self, name) <= 1:
                 raise DfdError(f"`{name}` is {getattr(self, name)}; it must be from 0 to 1.")
         if self.batch_size % self.accumulate:
-            raise DfdError(f"`accumulate` is {self.accumulate}; it must divide `batch_size`, {self.batch_size}.")
+            raise DfdError(
+                f"`accumulate` is {self.accumulate}; it must divide `batch_size`, {self.batch_size}."
+            )
 
 
 @dataclass(frozen=True)

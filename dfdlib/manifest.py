@@ -173,9 +173,9 @@ def root_of(manifest: pd.DataFrame) -> Path:
 
 
 def subsample(manifest: pd.DataFrame, max_images: int, seed: int = 0) -> pd.DataFrame:
-    """Draw at most `max_images` images, even over split, label and category; 0 takes all.
+    """Draw at most `max_images` images, even over label and category; 0 takes all.
 
-    Groups are taken whole as long as they fit. Fewer than one image for each split and label (and category,
+    Each split keeps its share. Groups are taken whole as long as they fit. Fewer than one image for each split and label (and category,
     where the number allows) are never drawn, so that no class vanishes.
     """
     if not max_images or len(manifest) <= max_images:
@@ -184,7 +184,9 @@ def subsample(manifest: pd.DataFrame, max_images: int, seed: int = 0) -> pd.Data
     strata = pd.MultiIndex.from_arrays(keys).factorize(sort=True)[0]
     if strata.max() >= max_images:
         strata = pd.MultiIndex.from_arrays(keys[:2]).factorize(sort=True)[0]
-    quota = np.full(strata.max() + 1, max(1, max_images // (strata.max() + 1)))
+    split_of = pd.Series(pd.factorize(keys[0])[0]).groupby(strata).first()
+    share = split_of.map(pd.Series(pd.factorize(keys[0])[0]).value_counts(normalize=True))
+    quota = np.maximum(1, (max_images * share / split_of.map(split_of.value_counts())).to_numpy(int))
     positions: dict[str, list[int]] = {}
     for position, group in enumerate(manifest["group"]):
         positions.setdefault(group, []).append(position)

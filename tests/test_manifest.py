@@ -408,6 +408,8 @@ def test_a_sample_is_even_and_keeps_groups_whole(demo):
     assert 36 <= len(part) <= 72
     assert part["label"].value_counts().nunique() == 1
     assert set(part["category"]) == set(demo["category"])
+    splits = subsample(demo, 120)["split"].value_counts(normalize=True)
+    assert splits["train"] == pytest.approx(0.7, abs=0.05), "each split keeps its share"
     assert part.groupby("group").size().eq(2).all()
     assert subsample(demo, 0).equals(demo)
     assert part.equals(subsample(demo, 72, seed=1))
