@@ -136,17 +136,26 @@ class GroupShuffle(Sampler):
     The order depends on the seed and the epoch alone.
     """
 
-    def __init__(self, dataset: ImageDataset, seed: int, balance: str = "none") -> None:
-        """Order a data set; `balance` is `oversample`, `downsample` or anything else for neither."""
+    def __init__(self, dataset: ImageDataset, seed: int, balance: str = "none", batch_size: int = 1) -> None:
+        """Order a data set.
+
+        Args:
+            dataset: The images.
+            seed: Draws the order.
+            balance: `oversample`, `downsample` or anything else for neither.
+            batch_size: The epoch ends with a whole batch, if it has one at all.
+        """
         self._codes = pd.factorize(dataset.manifest["group"])[0]
         self._classes = [np.flatnonzero(dataset.fake.numpy() == label) for label in (0, 1)]
         self._seed, self.epoch = seed, 0
         sizes = [len(members) for members in self._classes]
         self._size = {"oversample": max(sizes), "downsample": min(sizes)}.get(balance)
+        drawn = len(self._codes) if self._size is None else 2 * self._size
+        self._length = drawn - drawn % batch_size or drawn
 
     def __len__(self) -> int:
         """Return the number of images an epoch."""
-        return len(self._codes) if self._size is None else 2 * self._size
+        return self._length
 
     def __iter__(self) -> Iterator[int]:
         """Yield positions in the data set."""
@@ -155,7 +164,8 @@ class GroupShuffle(Sampler):
         chosen = np.arange(len(self._codes))
         if self._size is not None:
             chosen = np.concatenate([self._draw(members, rng) for members in self._classes])
-        return iter(chosen[np.lexsort((rng.random(len(chosen)), order[self._codes[chosen]]))].tolist())
+        places = np.lexsort((rng.random(len(chosen)), order[self._codes[chosen]]))[: self._length]
+        return iter(chosen[places].tolist())
 
     def _draw(self, members: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Draw as many as wanted: each once before any is repeated."""

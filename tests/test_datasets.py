@@ -104,6 +104,9 @@ def test_shuffling_keeps_groups_together_and_changes_with_the_epoch(images):
     assert list(GroupShuffle(images, seed=1)) == first
     sampler.epoch = 1
     assert list(sampler) != first
+    whole = GroupShuffle(images, seed=1, batch_size=50)
+    assert list(whole) == first[: len(images) // 50 * 50]
+    assert len(whole) == len(list(whole))
 
 
 @pytest.mark.parametrize(("balance", "each"), [("oversample", 60), ("downsample", 20)])

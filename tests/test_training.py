@@ -70,7 +70,7 @@ def test_files_and_detector_agree(images, tmp_path):
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(images, tmp_path):
     first, again, other = (train(images, tmp_path / str(i), seed=s)[0] for i, s in enumerate((0, 0, 1)))
     assert_same(weights(first), weights(again))
-    assert not torch.equal(first.network.heads.fake.weight, other.network.fake_head.weight)
+    assert not torch.equal(first.network.heads.fake.weight, other.network.heads.fake.weight)
 
 
 @pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.9}, {"schedule": "one-cycle"}])
@@ -196,15 +196,22 @@ def test_a_frozen_backbone_stays_as_it_is_to_the_last_statistic(images, tmp_path
 
 
 def test_parts_of_a_batch_add_up_to_its_step(images, tmp_path):
-    """Without batch statistics, two halves give the gradient of the whole."""
-    settings = {"freeze": -1, "epochs": 1, "balance": "none", "category_loss_weight": 0.0}
-    whole, _ = train(images, tmp_path / "whole", **settings)
-    halves, _ = train(images, tmp_path / "halves", accumulate=2, **settings)
-    other, _ = train(images, tmp_path / "other", **{**settings, "batch_size": 8})
-    head = [detector.network.heads.fake.weight for detector in (whole, halves, other)]
-    start = new_detector().network.heads.fake.weight
-    assert (head[0] - head[1]).norm() < 0.35 * (head[0] - start).norm()  # dropout differs
-    assert (head[0] - head[2]).norm() > (head[0] - head[1]).norm()
+    """Without batch statistics and dropout, two halves give the gradient of the whole."""
+    settings = {
+        **SETTINGS.__dict__,
+        "freeze": -1,
+        "epochs": 1,
+        "balance": "none",
+        "category_loss_weight": 0.0,
+    }
+    heads = []
+    for changes in ({}, {"accumulate": 2}, {"batch_size": 8}):
+        detector = new_detector(drop_rate=0.0)
+        config = TrainConfig(**{**settings, **changes})
+        fit(detector, images.split("train"), images.split("val"), config, tmp_path / str(len(heads)))
+        heads.append(detector.network.heads.fake.weight)
+    whole, halves, other = heads
+    assert (whole - halves).norm() < 0.2 * (whole - other).norm()  # Adam makes much of rounding
 
 
 @pytest.mark.parametrize(
