@@ -7,8 +7,9 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import Protocol, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -28,8 +29,8 @@ from .paths import cache_root
 CACHE_LIMIT_BYTES = 8 * 2**30
 """Decoded data sets above this size are read from their files each epoch; the cache is kept below it."""
 
-_CACHE_VERSION = 1
-_CHUNK = 256
+_CACHE_VERSION = 2
+_CHUNK_BYTES = 64 * 2**20
 
 
 def load_manifest(run: RunConfig) -> pd.DataFrame:
@@ -52,6 +53,31 @@ class Batch(TypedDict):
     """int64 [B], position in the data set."""
 
 
+class Reader(Protocol):
+    """Makes pixels of a file."""
+
+    kind: str
+    """What it reads, `image` or `clip`."""
+    shape: tuple[int, ...]
+    """Shape of what it makes, [..., S, S, 3]."""
+
+    def __call__(self, path: Path) -> np.ndarray:
+        """Return uint8 pixels of `shape`. Raises `ImageError`."""
+
+
+@dataclass(frozen=True)
+class _ImageReader:
+    size: int
+    kind: str = "image"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.size, self.size, 3
+
+    def __call__(self, path: Path) -> np.ndarray:
+        return fit_image(read_image(path), self.size)
+
+
 class ImageDataset(Dataset):
     """The readable images of a manifest, fitted to one size."""
 
@@ -70,13 +96,17 @@ class ImageDataset(Dataset):
             DfdError: No image at all can be read. Single unreadable images are left out and listed in
                 `unreadable` (columns `path`, `error`).
         """
-        self.size, self.categories = size, tuple(categories)
-        pixels, errors = _decode(manifest, size, workers or os.cpu_count() or 1)
+        self._load(manifest, _ImageReader(size), categories, workers)
+
+    def _load(self, manifest: pd.DataFrame, reader: Reader, categories: Sequence[str], workers: int) -> None:
+        """Decode every row of the manifest once, whatever the reader makes of it."""
+        self._reader, self.size, self.categories = reader, reader.shape[-2], tuple(categories)
+        pixels, errors = _decode(manifest, reader, workers or os.cpu_count() or 1)
         self.unreadable = pd.DataFrame(errors, columns=["path", "error"])
         readable = ~manifest["path"].isin(self.unreadable["path"]).to_numpy()
         if not readable.any():
             raise DfdError(
-                f"none of the {len(manifest)} images can be read, e.g. {errors[0][1] if errors else ''}"
+                f"none of the {len(manifest)} {reader.kind}s can be read, e.g. {errors[0][1] if errors else ''}"
             )
         self.manifest = manifest[readable].reset_index(drop=True)
         self._pixels, self._rows = pixels, np.flatnonzero(readable)
@@ -115,9 +145,9 @@ class ImageDataset(Dataset):
         else:
             root = root_of(self.manifest)
             names = self.manifest["path"].iloc[positions]
-            images = np.stack([fit_image(read_image(root / name), self.size) for name in names])
+            images = np.stack([self._reader(root / name) for name in names])
         return Batch(
-            image=torch.from_numpy(images).permute(0, 3, 1, 2),
+            image=torch.from_numpy(images).movedim(-1, -3),
             fake=self.fake[positions],
             category=self.category[positions],
             index=torch.from_numpy(positions),
@@ -197,19 +227,19 @@ def _as_it_is(batch: Batch) -> Batch:
 
 
 def _decode(
-    manifest: pd.DataFrame, size: int, threads: int
+    manifest: pd.DataFrame, reader: Reader, threads: int
 ) -> tuple[np.ndarray | None, list[tuple[str, str]]]:
-    """Return the pixels, uint8 [N, size, size, 3], and (path, error) of each file that cannot be read.
+    """Return the pixels, uint8 [N, *reader.shape], and (path, error) of each file that cannot be read.
 
     The pixels are None where they would not fit the cache; the files are then only checked.
     """
-    shape = (len(manifest), size, size, 3)
+    shape = (len(manifest), *reader.shape)
     fits = int(np.prod(shape)) <= CACHE_LIMIT_BYTES
-    stem = cache_root() / f"images-{_cache_key(manifest, size)}"
+    stem = cache_root() / f"images-{_cache_key(manifest, reader)}"
     notes = stem.with_suffix(".json")
     if not (notes.exists() and (not fits or stem.with_suffix(".npy").exists())):
         _make_room(int(np.prod(shape)) if fits else 0)
-        errors = _fill(manifest, shape, stem.with_suffix(".npy") if fits else None, threads)
+        errors = _fill(manifest, reader, stem.with_suffix(".npy") if fits else None, threads)
         write_json(notes, errors)
     errors = [(path, error) for path, error in json.loads(notes.read_text())]
     if not fits:
@@ -218,23 +248,22 @@ def _decode(
     return np.load(stem.with_suffix(".npy"), mmap_mode="r"), errors
 
 
-def _fill(
-    manifest: pd.DataFrame, shape: tuple[int, ...], file: Path | None, threads: int
-) -> list[tuple[str, str]]:
+def _fill(manifest: pd.DataFrame, reader: Reader, file: Path | None, threads: int) -> list[tuple[str, str]]:
     """Decode every image, into `file` where there is one, and return the errors."""
-    root, errors = root_of(manifest), []
+    root, errors, n = root_of(manifest), [], len(manifest)
+    chunk = max(1, _CHUNK_BYTES // int(np.prod(reader.shape)))
 
     def decode(path: str) -> np.ndarray | ImageError:
         try:
-            return fit_image(read_image(root / path), shape[1])
+            return reader(root / path)
         except ImageError as error:
             return error
 
     def decode_all(pixels: np.ndarray | None) -> None:
-        progress = tqdm(desc="decoding images", total=shape[0], unit="image", disable=shape[0] < 500)
+        progress = tqdm(desc=f"decoding {reader.kind}s", total=n, unit=reader.kind, disable=n < 500)
         with progress, ThreadPoolExecutor(threads) as pool:
-            for start in range(0, shape[0], _CHUNK):  # in chunks, so that memory stays bounded
-                paths = manifest["path"].iloc[start : start + _CHUNK]
+            for start in range(0, n, chunk):  # in chunks, so that memory stays bounded
+                paths = manifest["path"].iloc[start : start + chunk]
                 for row, (path, image) in enumerate(zip(paths, pool.map(decode, paths), strict=True), start):
                     if isinstance(image, ImageError):
                         errors.append((path, str(image)))
@@ -246,7 +275,7 @@ def _fill(
         decode_all(None)
         return errors
     with atomic_path(file) as temporary:
-        pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, (n, *reader.shape))
         decode_all(pixels)
         pixels.flush()
     return errors
@@ -263,10 +292,10 @@ def _make_room(needed: int) -> None:
         file.unlink()
 
 
-def _cache_key(manifest: pd.DataFrame, size: int) -> str:
-    """Hash of what the pixels depend on: the files, their sizes and times, and the fitting."""
+def _cache_key(manifest: pd.DataFrame, reader: Reader) -> str:
+    """Hash of what the pixels depend on: the files, their sizes and times, and what is made of them."""
     root = root_of(manifest)
-    digest = hashlib.blake2b(f"{_CACHE_VERSION} {size} {root.resolve()}".encode(), digest_size=12)
+    digest = hashlib.blake2b(f"{_CACHE_VERSION} {reader} {root.resolve()}".encode(), digest_size=12)
     for path in manifest["path"]:
         try:
             stat = (root / path).stat()

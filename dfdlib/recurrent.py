@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .networks import Heads, Logits, TimmNetwork
@@ -12,7 +13,9 @@ from .networks import Heads, Logits, TimmNetwork
 class CnnLstm(nn.Module):
     """Features of each frame by a timm backbone, an LSTM over them, and heads on the mean of its outputs.
 
-    After Guera & Delp 2018 (doi:10.1109/AVSS.2018.8639163). An image is a clip of one frame.
+    After Guera & Delp 2018 (doi:10.1109/AVSS.2018.8639163). Beside the features the LSTM gets their change
+    since the frame before, each normalised: what differs between videos is far larger than what moves
+    within one, and would drown it. An image is a clip of one frame.
     """
 
     def __init__(
@@ -39,8 +42,9 @@ class CnnLstm(nn.Module):
         super().__init__()
         self.frames = TimmNetwork(backbone, **frame_switches)
         n_features, self.frames.heads = self.frames.heads.fake.in_features, None
+        self.norm = nn.BatchNorm1d(2 * n_features)
         self.lstm = nn.LSTM(
-            n_features,
+            2 * n_features,
             hidden,
             layers,
             batch_first=True,
@@ -68,5 +72,7 @@ class CnnLstm(nn.Module):
         """Map clips [B, T, 3, H, W] or images [B, 3, H, W], uint8 or float in [0, 1], to `Logits`."""
         clips = clips if clips.ndim == 5 else clips[:, None]
         features = self.frames.embed(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
-        outputs, _ = self.lstm(features)
+        change = torch.diff(features, dim=1, prepend=features[:, :1])
+        steps = self.norm(torch.cat([features, change], 2).flatten(0, 1)).unflatten(0, clips.shape[:2])
+        outputs, _ = self.lstm(steps)
         return self.heads(outputs.mean(1))
