@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -21,6 +23,9 @@ from .imageio import IMAGE_SUFFIXES, MAX_PIXELS, ImageError, read_image
 from .layouts import LABEL_WORDS, SPLIT_WORDS, read_places
 
 VIDEO_SUFFIXES = frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv"))
+
+_LONGEST = 10_000_000
+"""Frames; a header that states more is not believed."""
 
 _IDS = re.compile(r"(\d+)(?:_(\d+))?(?:__.*)?")
 
@@ -85,31 +90,33 @@ def read_frames(path: str | Path, n_frames: int, max_pixels: int = MAX_PIXELS) -
         raise ImageError(f"{path} does not exist.")
     if not path.stat().st_size:
         raise ImageError(f"{path} is empty.")
-    total = _count(path, max_pixels)
-    if not total:
+    frames = _spread(path, n_frames, _stated_count(path, max_pixels))
+    if len(frames) != n_frames:  # the header is wrong, or the video is cut off: count what is there
+        frames = _spread(path, n_frames, _count(path))
+    if len(frames) != n_frames:
         raise ImageError(f"{path} holds no frame that can be decoded; it is damaged or no video.")
-    wanted = Counter(np.linspace(0, total - 1, n_frames).round().astype(int).tolist())
-    frames, capture = [], cv2.VideoCapture(str(path))
-    try:
-        for place in range(max(wanted) + 1):
+    return np.stack(frames)
+
+
+def _spread(path: Path, n_frames: int, total: int) -> list[np.ndarray]:
+    """Read frames spread over the first `total` ones; fewer where the video ends before."""
+    wanted = Counter(np.linspace(0, total - 1, n_frames).round().astype(int).tolist()) if total > 0 else {}
+    frames: list[np.ndarray] = []
+    with _opened(path) as capture:
+        for place in range(max(wanted, default=-1) + 1):
             if not capture.grab():
                 break
             if place in wanted:
                 done, frame = capture.retrieve()
                 if not done:
-                    raise ImageError(f"{path} is damaged at frame {place}.")
+                    break
                 frames += [cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)] * wanted[place]
-    finally:
-        capture.release()
-    if len(frames) != n_frames:
-        raise ImageError(f"{path} is damaged: it ends after {len(frames)} of {n_frames} wanted frames.")
-    return np.stack(frames)
+    return frames
 
 
-def _count(path: Path, max_pixels: int) -> int:
-    """Count the frames that can be decoded: what the header says may be wrong."""
-    capture = cv2.VideoCapture(str(path))
-    try:
+def _stated_count(path: Path, max_pixels: int) -> int:
+    """Return the number of frames that the header states, after a look at their size."""
+    with _opened(path) as capture:
         if not capture.isOpened():
             raise ImageError(
                 f"{path} cannot be opened as a video; it is damaged, or of a kind not known here."
@@ -119,10 +126,23 @@ def _count(path: Path, max_pixels: int) -> int:
             raise ImageError(
                 f"{path} has frames of {width} × {height} pixels, more than {max_pixels:,}; reduce it."
             )
+        return int(min(max(capture.get(cv2.CAP_PROP_FRAME_COUNT), 0), _LONGEST))
+
+
+def _count(path: Path) -> int:
+    """Count the frames that can be decoded."""
+    with _opened(path) as capture:
         count = 0
         while capture.grab():
             count += 1
         return count
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
+    capture = cv2.VideoCapture(str(path))
+    try:
+        yield capture
     finally:
         capture.release()
 

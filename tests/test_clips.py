@@ -12,6 +12,7 @@ from dfdlib.config import TrainConfig
 from dfdlib.datasets import make_loader
 from dfdlib.demo.clips import demo_clips
 from dfdlib.faces import Face
+from dfdlib.inference import video_level
 from dfdlib.videos import read_frames
 
 
@@ -107,3 +108,14 @@ def test_clips_are_cropped_to_the_face(clips_manifest):
     assert not np.array_equal(whole.__getitems__([0])["image"], crops.__getitems__([0])["image"])
     with pytest.raises(DfdError, match=r"none of the 3 clips can be read.*shows no face"):
         ClipDataset(part, 32, 4, faces=FixedFace(None))
+
+
+def test_frames_make_videos(clips):
+    part = clips.split("val")
+    detector = create_detector("resnet10t", 32, pretrained="none", stages=1)
+    frames = predict(detector, part.frames())
+    videos = video_level(frames)
+    assert list(videos["path"]) == list(part.manifest["path"])
+    assert list(videos["label"]) == list(part.manifest["label"])
+    assert videos["logit"].iloc[1] == pytest.approx(frames["logit"].iloc[8:16].mean())
+    assert videos.attrs["threshold"] == detector.threshold

@@ -136,3 +136,9 @@ def test_nothing_to_find_is_told(tmp_path):
         scan_videos(tmp_path)
     with pytest.raises(DfdError, match="does not exist"):
         scan_videos(tmp_path / "none")
+
+
+@pytest.mark.parametrize("stated", [0, 1000])
+def test_a_header_that_counts_wrongly_is_not_believed(tmp_path, monkeypatch, stated):
+    monkeypatch.setattr("dfdlib.videos._stated_count", lambda *_: stated)
+    assert numbers(read_frames(write_video(tmp_path / "a.mp4"), 4)) == [0, 3, 6, 9]
