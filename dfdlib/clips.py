@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .config import ClipRun
 from .datasets import ImageDataset
+from .demo.clips import demo_clips
 from .errors import DfdError
 from .faces import FaceDetector, crop_face, follow_face
 from .imageio import ImageError, fit_image
-from .videos import read_frames
+from .manifest import open_data, prepare, subsample
+from .videos import has_videos, read_frames, scan_videos
 
 
 class ClipDataset(ImageDataset):
@@ -66,6 +69,31 @@ class ClipDataset(ImageDataset):
         single._rows = (self._rows[:, None] * t + np.arange(t)).reshape(-1)
         single._set_targets()
         return single
+
+
+def load_clips(run: ClipRun) -> ImageDataset:
+    """Return the clips of a run: of the demo set, or of the videos below its `data_dir`.
+
+    Where `data_dir` holds images and no video, they are clips of one frame.
+
+    Raises:
+        DfdError: Nothing to read, a face detector that cannot be loaded, or single images where the run
+            asks for several frames.
+    """
+    faces = FaceDetector("" if run.faces == "cascade" else run.faces) if run.faces else None
+    if not run.data_dir:
+        manifest = subsample(demo_clips(workers=run.workers), run.max_images, run.seed)
+    elif has_videos(run.data_dir):
+        manifest = prepare(scan_videos(run.data_dir), run.seed, run.max_images)
+    elif run.n_frames == 1:
+        return ImageDataset(
+            open_data(run.data_dir, run.seed, run.max_images), run.image_size, workers=run.workers
+        )
+    else:
+        raise DfdError(
+            f"{run.data_dir} holds no video and no folder of frames; for single images set n_frames=1."
+        )
+    return ClipDataset(manifest, run.image_size, run.n_frames, workers=run.workers, faces=faces)
 
 
 @dataclass(frozen=True)

@@ -251,6 +251,53 @@ class KfoldRun(RunConfig):
         self.training()
 
 
+@dataclass(frozen=True)
+class ClipRun(RunConfig):
+    """Parameters of notebook 05."""
+
+    n_frames: int
+    """Frames of a clip; 1 for single images."""
+    faces: str
+    """YuNet's .onnx file, or `cascade`: crop every frame to the main face; empty for whole frames."""
+    hidden: int
+    """Units of the LSTM in each direction."""
+    layers: int
+    """Layers of the LSTM."""
+    bidirectional: bool
+    """Whether the LSTM looks at a clip from both ends."""
+    stages: int
+    """Feature maps of the backbone to keep (see `backbones.Truncated`); 0 keeps all of it."""
+    freeze: int
+    """Stages of the backbone that stay as they are; for pretrained weights."""
+    balance: str
+    """`oversample`, `downsample`, `weights` or `none`, see `TrainConfig.balance`."""
+    schedule: str
+    """`plateau`, `cosine`, `one-cycle` or `constant`."""
+    patience: int
+    """Stop after so many epochs without a better validation; 0 never stops early."""
+    frame_epochs: int
+    """Epochs of the detector of single frames that the LSTM is compared with."""
+    finetune_epochs: int
+    """Epochs on the failures and their replay."""
+    finetune_learning_rate: float
+    """Peak learning rate of these epochs."""
+    replay: float
+    """Training clips for each failure."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        least = {
+            "n_frames": 1,
+            "hidden": 1,
+            "layers": 1,
+            "stages": 0,
+            "frame_epochs": 1,
+            "finetune_epochs": 1,
+        }
+        _check_ranges(self, at_least=least, non_negative=("replay",))
+        self.training()
+
+
 def _is_literal(value: Any) -> bool:
     if isinstance(value, list):
         return all(_is_literal(item) for item in value)

@@ -84,12 +84,17 @@ def open_data(
     data_dir = Path(data_dir)
     file = data_dir if data_dir.suffix == ".csv" else data_dir / "manifest.csv"
     manifest = read_manifest(file) if file.is_file() else scan(data_dir, labels)
+    return prepare(manifest, seed, max_images)
+
+
+def prepare(manifest: pd.DataFrame, seed: int = 0, max_images: int = 0) -> pd.DataFrame:
+    """Return a manifest with all splits, a sample of it where that is wanted, and checked; see `open_data`."""
     manifest = complete_splits(manifest, seed)
     for split, label in ((split, label) for split in ("train", "val") for label in LABELS):
         if not ((manifest["split"] == split) & (manifest["label"] == label)).any():
             groups = manifest.loc[manifest["label"] == label, "group"].nunique()
             raise DfdError(
-                f"the {split} split of {data_dir} has no {label} image ({groups} groups of {label} images in "
+                f"the {split} split of {root_of(manifest)} has no {label} image ({groups} groups of {label} images in "
                 "all); add images of more sources, or state the splits in folders or a manifest."
             )
     manifest = subsample(manifest, max_images, seed)

@@ -69,6 +69,11 @@ def scan_videos(root: str | Path) -> pd.DataFrame:
     return manifest
 
 
+def has_videos(root: str | Path) -> bool:
+    """Say whether a folder holds videos or folders of frames."""
+    return Path(root).is_dir() and bool(_find(Path(root)))
+
+
 def read_frames(path: str | Path, n_frames: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read frames of a video or of a folder of frames, spread evenly from its first to its last one.
 

@@ -16,6 +16,7 @@ RUNS = {
     "02-resnet-binary": config.FrozenRun,
     "03-efficientnet-kfold": config.KfoldRun,
     "04-multitask-effv2": config.MultitaskRun,
+    "05-lstm-finetune": config.ClipRun,
 }
 SHARED = [field.name for field in dataclasses.fields(config.RunConfig)]
 TAGS = {"parameters", "nbval-check-output", "nbval-ignore-output"}
