@@ -84,6 +84,7 @@ def cross_validate(
         )
     ]
     together = with_threshold(pd.concat(tables, ignore_index=True), joint_threshold(detectors))
+    together.attrs |= dataset.manifest.attrs
     return CrossValidation(pd.DataFrame(rows), together, detectors, histories)
 
 

@@ -38,6 +38,7 @@ def test_every_image_is_judged_once_by_a_fold_that_did_not_see_it(images, traine
     table = result.out_of_fold
     assert sorted(table["path"]) == sorted(known(images).manifest["path"])
     assert (table.groupby("group")["fold"].nunique() == 1).all()
+    assert table.attrs["root"] == images.manifest.attrs["root"]
     again = predict(
         result.detectors[1], images.subset(images.manifest["path"].isin(table["path"][table["fold"] == 1]))
     )

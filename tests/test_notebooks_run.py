@@ -22,10 +22,11 @@ SMALL = {
 }
 
 
-def papermill(cwd, out="out.ipynb", **parameters):
-    """Run the notebook from `cwd`; return the exit code and what was said."""
+def papermill(cwd, out="out.ipynb", notebook=NOTEBOOK.stem, **parameters):
+    """Run a notebook from `cwd`; return the exit code and what was said."""
     options = [part for name, value in parameters.items() for part in ("-p", name, str(value))]
-    command = [sys.executable, "-m", "papermill", str(NOTEBOOK), out, "--no-progress-bar", *options]
+    path = NOTEBOOK.with_name(f"{notebook}.ipynb")
+    command = [sys.executable, "-m", "papermill", str(path), out, "--no-progress-bar", *options]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout + done.stderr
 
@@ -93,6 +94,64 @@ def test_own_images_from_an_empty_folder(own_images, tmp_path):
     assert set(table["category"]) <= {"animals", "vehicles"}
     assert table["p_fake"].between(0, 1).all()
     assert len(pd.read_csv(home / "results/training_log.csv")) == 1
+
+
+@pytest.mark.parametrize(
+    ("notebook", "parameters", "made"),
+    [
+        (
+            "02-resnet-binary",
+            {"unfrozen_epochs": 1, "cnn_epochs": 1, "views": 1},
+            {"best_model.pt", "unfrozen", "cnn", "models.png", "test.csv", "unreadable.csv"},
+        ),
+        (
+            "03-efficientnet-kfold",
+            {"folds": 2, "others": "resnet10t", "stages": 1},
+            {
+                "best_model_fold0.pth",
+                "best_model_fold1.pth",
+                "out_of_fold.csv",
+                "test.csv",
+                "fold_scores.png",
+            },
+        ),
+    ],
+)
+def test_the_other_notebooks_take_own_images(own_images, tmp_path, notebook, parameters, made):
+    small = {"epochs": 1, "image_size": 32, "backbone": "resnet10t", "pretrained": "none", "batch_size": 8}
+    home = tmp_path / "empty"
+    home.mkdir()
+    settings = {"data_dir": own_images, "out_dir": "results", **small, **parameters}
+    code, said = papermill(home, notebook=notebook, **settings)
+    assert code == 0, said[-3000:]
+    assert {path.name for path in (home / "results").iterdir()} >= made | {"metrics.json"}
+    scores = json.loads((home / "results/metrics.json").read_text())
+    assert scores["notebook"] == notebook
+    assert 0 <= scores["metrics"]["val"]["auc"] <= 1
+    assert len(pd.read_csv(home / "results/test.csv")) == 6
+
+
+def test_own_videos(tmp_path):
+    for i in range(40):
+        split, label = ("train", "val")[i // 2 % 5 > 2], ("real", "fake")[i % 2]
+        path = tmp_path / "videos" / split / label / f"{i}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 8, (32, 32))
+        for frame in range(4):
+            writer.write(np.full((32, 32, 3), 100 + 3 * i + 20 * (frame % 2) * (i % 2), np.uint8))
+        writer.release()
+    (tmp_path / "videos/train/real/broken.mp4").write_bytes(b"no video")
+    small = {"epochs": 1, "image_size": 32, "backbone": "resnet10t", "stages": 1, "pretrained": "none"}
+    lstm = {"n_frames": 4, "hidden": 8, "layers": 1, "batch_size": 8, "finetune_epochs": 1}
+    code, said = papermill(
+        tmp_path, notebook="05-lstm-finetune", data_dir="videos", out_dir="results", **small, **lstm
+    )
+    assert code == 0, said[-3000:]
+    made = {path.name for path in (tmp_path / "results").iterdir()}
+    assert made >= {"best_model.pt", "failures.json", "clips.png", "models.png", "unreadable.csv"}
+    wrong = json.loads((tmp_path / "results/failures.json").read_text())
+    assert all(set(one) == {"file", "true_label", "predicted_label", "probability"} for one in wrong)
+    assert ("best_model_finetuned.pth" in made) == bool(wrong)
 
 
 @pytest.mark.parametrize(
