@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
-from scipy.special import log_expit
-from sklearn.metrics import average_precision_score, f1_score, roc_curve
+from scipy.special import expit, log_expit, logit
 
+from . import intervals
 from .errors import DfdError
+from .intervals import checked, labelled
+from .layouts import LABEL_WORDS, SILENT_WORDS, SPLIT_WORDS
 
 TEMPERATURES = (0.25, 10.0)
 """Range of a fitted temperature; perfectly separable validation images would drive it to 0."""
+_ABOUT = ("label", "category", "split", "group", "generator", "source")
+_FRAME_NUMBER = re.compile(r"[ _.#-]*(frame|img|image)?[ _.-]*\d+$", re.IGNORECASE)
 
 
 def auc(truth: np.ndarray, score: np.ndarray) -> float:
@@ -29,14 +36,12 @@ def auc(truth: np.ndarray, score: np.ndarray) -> float:
     Raises:
         DfdError: A score is NaN or infinite, or a label is neither 0 nor 1.
     """
-    truth, score = _checked(truth, score)
-    return float(_weighted_auc(truth, score, np.ones((1, len(truth))))[0])
+    return float(intervals.area(*intervals.curves(*checked(truth, score)))[0])
 
 
 def average_precision(truth: np.ndarray, score: np.ndarray) -> float:
     """Area under the precision-recall curve as a step function; NaN where only one class is present."""
-    truth, score = _checked(truth, score)
-    return float(average_precision_score(truth, score)) if 0 < truth.sum() < len(truth) else np.nan
+    return float(intervals.average_precision(*intervals.curves(*checked(truth, score)))[0])
 
 
 def eer(truth: np.ndarray, score: np.ndarray) -> float:
@@ -44,15 +49,15 @@ def eer(truth: np.ndarray, score: np.ndarray) -> float:
 
     NaN where only one class is present.
     """
-    truth, score = _checked(truth, score)
-    if not 0 < truth.sum() < len(truth):
-        return np.nan
-    false_alarms, hits, _ = roc_curve(truth, score, drop_intermediate=False)
-    gap = false_alarms - (1 - hits)  # rises from -1 to 1 along the curve
-    after = int(np.argmax(gap >= 0))
-    step = gap[after] - gap[after - 1]
-    part = -gap[after - 1] / step
-    return float(false_alarms[after - 1] + part * (false_alarms[after] - false_alarms[after - 1]))
+    return float(intervals.equal_error_rate(*intervals.curves(*checked(truth, score)))[0])
+
+
+def tpr_at_fpr(truth: np.ndarray, score: np.ndarray, rate: float) -> float:
+    """Share of fakes found by the best threshold with at most `rate` (0 to 1) false alarms.
+
+    No point of the ROC curve is interpolated: the threshold can be set. NaN where only one class is present.
+    """
+    return float(intervals.hit_rate_at(*intervals.curves(*checked(truth, score)), rate)[0])
 
 
 def binary_metrics(predictions: pd.DataFrame, threshold: float | None = None) -> dict[str, float]:
@@ -63,34 +68,18 @@ def binary_metrics(predictions: pd.DataFrame, threshold: float | None = None) ->
         threshold: An image is called fake from this `p_fake` on; the table's own when not given.
 
     Returns:
-        `auc`, `ap`, `eer`, `accuracy`, `balanced_accuracy`, `f1`, `real_accuracy`, `fake_accuracy`,
-        `log_loss`, `brier`, `threshold`, `n`, `n_real`, `n_fake` and, where the category is known and
-        predicted, `category_accuracy` and `n_category`. NaN where a class is missing.
+        Those of `intervals.METRICS` and `threshold`, `n`, `n_real`, `n_fake` and, where the category is known
+        and predicted, `category_accuracy` and `n_category`. NaN where a class is missing.
 
     Raises:
         DfdError: A column is missing, or `p_fake` is not between 0 and 1.
     """
-    known = _labelled(predictions)
+    known = labelled(predictions)
     if threshold is None:
         threshold = predictions.attrs.get("threshold", 0.5)
-    truth = (known["label"] == "fake").to_numpy(int)
-    p_fake = known["p_fake"].to_numpy(float)
-    if ((p_fake < 0) | (p_fake > 1)).any():
-        raise DfdError("`p_fake` must lie between 0 and 1; these look like logits.")
-    called = (p_fake >= threshold).astype(int)
-    right = called == truth
-    real, fake = _mean(right[truth == 0]), _mean(right[truth == 1])
-    result = {
-        "auc": auc(truth, p_fake),
-        "ap": average_precision(truth, p_fake),
-        "eer": eer(truth, p_fake),
-        "accuracy": _mean(right),
-        "balanced_accuracy": (real + fake) / 2,
-        "f1": float(f1_score(truth, called, zero_division=0)) if len(known) else np.nan,
-        "real_accuracy": real,
-        "fake_accuracy": fake,
-        "log_loss": _log_loss(truth, p_fake),
-        "brier": _mean((p_fake - truth) ** 2),
+    truth, p_fake = intervals.checked_probabilities(known["label"] == "fake", known["p_fake"])
+    result = intervals.Sample(truth, p_fake, threshold=threshold).values(tuple(intervals.METRICS))
+    result |= {
         "threshold": float(threshold),
         "n": len(known),
         "n_real": int((truth == 0).sum()),
@@ -121,26 +110,8 @@ def auc_interval(
     Raises:
         DfdError: A column is missing, no resamples, or a level that is not between 0 and 1.
     """
-    if n_resamples < 1 or not 0 < level < 1:
-        raise DfdError(f"an interval needs resamples and a level in (0, 1), not {n_resamples} and {level}.")
-    known = _labelled(predictions, "group")
-    truth, score = _checked(known["label"] == "fake", known["p_fake"])
-    if not 0 < truth.sum() < len(truth):
-        return np.nan, np.nan
-    groups, names = pd.factorize(known["group"], sort=True)
-    alone = groups < 0
-    groups[alone] = len(names) + np.arange(alone.sum())
-    n_groups = groups.max() + 1
-    rng, chance = np.random.default_rng(seed), np.full(n_groups, 1 / n_groups)
-    values = []
-    for start in range(0, n_resamples, 100):  # in blocks, so that memory stays bounded
-        draws = rng.multinomial(n_groups, chance, size=min(100, n_resamples - start))
-        values.append(_weighted_auc(truth, score, draws[:, groups]))
-    values = np.concatenate(values)
-    if np.isnan(values).all():
-        return np.nan, np.nan
-    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    row = intervals.bootstrap_metrics(predictions, ["auc"], n_resamples, level, seed).loc["auc"]
+    return float(row["low"]), float(row["high"])
 
 
 def by_generator(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -150,20 +121,88 @@ def by_generator(predictions: pd.DataFrame) -> pd.DataFrame:
         Index `generator`; columns `n`, `auc`, `auc_low`, `auc_high` (95 %, see `auc_interval`),
         `fake_accuracy` at the threshold and `mean_p_fake`.
     """
-    known = _labelled(predictions, "generator")
-    fakes = known[(known["label"] == "fake") & known["generator"].notna()]
-    reals = known[known["label"] == "real"]
-    rows = {name: _against(part, reals) for name, part in fakes.groupby("generator", sort=True)}
+    rows = {name: _against_reals(part) for name, part, _ in _parts(predictions, "generator")}
     columns = ["n", "auc", "auc_low", "auc_high", "fake_accuracy", "mean_p_fake"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("generator")
 
 
 def by_category(predictions: pd.DataFrame) -> pd.DataFrame:
     """Judge the images of each category by themselves: index `category`, columns of `binary_metrics`."""
-    known = _labelled(predictions, "category")
-    known = known[known["category"].notna()]
-    rows = {name: binary_metrics(part) for name, part in known.groupby("category", sort=True)}
+    rows = {name: binary_metrics(part) for name, part, _ in _parts(predictions, "category")}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("category")
+
+
+def by(
+    predictions: pd.DataFrame, column: str, names: Sequence[str] | None = None, n_resamples: int = 1000
+) -> pd.DataFrame:
+    """Judge the images of each value of a column, such as `category` or `source`, with 95 % intervals.
+
+    A generator's fakes are judged against all real images, anything else by itself.
+
+    Args:
+        predictions: See `inference.predictions_table`; rows without a label or a value are left out.
+        column: Name of the column.
+        names: Names of metrics, see `intervals.METRICS`; all when not given.
+        n_resamples: Bootstrap samples.
+
+    Returns:
+        Index: the column and `metric`; columns of `intervals.bootstrap_metrics`, but `n` counts the fakes
+        alone for generators.
+
+    Raises:
+        DfdError: See `intervals.bootstrap_metrics`.
+    """
+    tables = {}
+    for value, part, n in _parts(predictions, column):
+        tables[value] = intervals.bootstrap_metrics(part, names, n_resamples).assign(n=n)
+    if not tables:
+        raise DfdError(f"no labelled image has a {column}; fill in the column `{column}`.")
+    return pd.concat(tables, names=[column])
+
+
+def video_level(predictions: pd.DataFrame, how: str = "mean", k: int = 5) -> pd.DataFrame:
+    """Put the frames of each video together.
+
+    Args:
+        predictions: A row a frame. The column `video` says which frames belong together (where it is empty,
+            an image stands alone); without the column, frames are told by the number that ends their name:
+            `fakes/000_003/0042.png` and `fakes/000_003_0042.png` are of the video `fakes/000_003`.
+        how: `mean` of the logits of all frames, or `top_k`, of the k highest: a video is fake where some
+            frames are. A threshold that was chosen on frames does not fit `top_k`; choose it anew.
+        k: Number of frames for `top_k`; all where a video has fewer.
+
+    Returns:
+        A predictions table, a row a video in the order of their first frames: `path` (the video), what the
+        manifest says of it, `n_frames`, `logit`, `p_fake`, and `predicted` by the table's threshold.
+
+    Raises:
+        DfdError: A column is missing, a path does not tell its video, a video holds real and fake frames, or
+            an unknown `how`.
+    """
+    if how not in ("mean", "top_k") or k < 1:
+        raise DfdError(
+            f"videos are judged by the 'mean' or the 'top_k' of k >= 1 frames, not {how!r} of {k}."
+        )
+    labelled(predictions, "path")
+    if "video" in predictions:
+        video = predictions["video"].fillna(predictions["path"])
+    else:
+        video = predictions["path"].map(_video_of)
+    frames = predictions.drop(columns=["path", "video"], errors="ignore").assign(path=video)
+    if "logit" not in frames:
+        frames["logit"] = logit(frames["p_fake"].clip(1e-12, 1 - 1e-12))
+    videos = frames.groupby("path", sort=False)
+    mixed = videos["label"].nunique() > 1
+    if mixed.any():
+        raise DfdError(f"the video {mixed.idxmax()} has real and fake frames; tell them apart in `video`.")
+    kept = frames if how == "mean" else frames.sort_values("logit").groupby("path").tail(k)
+    table = videos[[name for name in _ABOUT if name in frames]].first()
+    table["n_frames"], table["logit"] = videos.size(), kept.groupby("path")["logit"].mean()
+    table["p_fake"] = expit(table["logit"])
+    threshold = predictions.attrs.get("threshold", 0.5)
+    table["predicted"] = np.where(table["p_fake"] >= threshold, "fake", "real")
+    table.attrs = dict(predictions.attrs)
+    return table.reset_index()
 
 
 def choose_threshold(truth: np.ndarray, p_fake: np.ndarray) -> float:
@@ -176,7 +215,7 @@ def choose_threshold(truth: np.ndarray, p_fake: np.ndarray) -> float:
     Returns:
         The middle of the widest of the best gaps between two scores; 0.5 where only one class is present.
     """
-    truth, p_fake = _checked(truth, p_fake)
+    truth, p_fake = checked(truth, p_fake)
     if not 0 < truth.sum() < len(truth):
         return 0.5
     order = np.argsort(p_fake, kind="stable")
@@ -204,7 +243,7 @@ def fit_temperature(truth: np.ndarray, logits: np.ndarray) -> float:
     Returns:
         A value in `TEMPERATURES`; 1 where only one class is present.
     """
-    truth, logits = _checked(truth, logits)
+    truth, logits = checked(truth, logits)
     if not 0 < truth.sum() < len(truth):
         return 1.0
     signed = np.where(truth == 1, logits, -logits)
@@ -214,54 +253,33 @@ def fit_temperature(truth: np.ndarray, logits: np.ndarray) -> float:
     return float(np.exp(fitted.x))
 
 
-def _labelled(predictions: pd.DataFrame, *needed: str) -> pd.DataFrame:
-    """Return the rows with a label."""
-    missing = [name for name in ("label", "p_fake", *needed) if name not in predictions]
-    if missing:
-        raise DfdError(
-            f"the predictions lack the columns {', '.join(missing)}; make them with dfdlib.predict."
-        )
-    return predictions[predictions["label"].notna()]
+def _against_reals(judged: pd.DataFrame) -> list[float]:
+    scores, (low, high) = binary_metrics(judged), auc_interval(judged)
+    mean_p_fake = float(judged.loc[judged["label"] == "fake", "p_fake"].mean())
+    return [scores["n_fake"], scores["auc"], low, high, scores["fake_accuracy"], mean_p_fake]
 
 
-def _against(fakes: pd.DataFrame, reals: pd.DataFrame) -> list[float]:
-    both = pd.concat([fakes, reals])
-    both.attrs = dict(fakes.attrs)
-    scores = binary_metrics(both)
-    low, high = auc_interval(both)
-    return [len(fakes), scores["auc"], low, high, scores["fake_accuracy"], float(fakes["p_fake"].mean())]
+def _parts(predictions: pd.DataFrame, column: str) -> Iterator[tuple[str, pd.DataFrame, int]]:
+    """Yield each value of a column with the images to judge, and their number (of the fakes of a generator)."""
+    known = labelled(predictions, column)
+    reals = known[known["label"] == "real"]
+    rows = known[known["label"] == "fake"] if column == "generator" else known
+    for value, part in rows.groupby(column, sort=True):
+        judged = pd.concat([part, reals]) if column == "generator" else part
+        judged.attrs = dict(predictions.attrs)
+        yield value, judged, len(part)
 
 
-def _checked(truth: Any, score: Any) -> tuple[np.ndarray, np.ndarray]:
-    truth, score = np.asarray(truth), np.asarray(score, float)
-    if truth.shape != score.shape or truth.ndim != 1:
-        raise DfdError(f"labels {truth.shape} and scores {score.shape} must be two lists of the same length.")
-    if not np.isin(truth, (0, 1)).all():
-        raise DfdError("labels must be 0 (real) or 1 (fake); leave out the images that have none.")
-    broken = ~np.isfinite(score)
-    if broken.any():
-        raise DfdError(
-            f"{broken.sum()} of {len(score)} scores are NaN or infinite; the model's output is broken."
-        )
-    return truth.astype(int), score
-
-
-def _weighted_auc(truth: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """AUC for each row of weights [R, N]: pairs of fake and real, weighted, from one sort."""
-    order = np.argsort(score, kind="stable")
-    _, rank = np.unique(score[order], return_inverse=True)
-    starts = np.flatnonzero(np.diff(rank, prepend=-1))
-    ordered = weights[:, order].astype(float)
-    fake = np.add.reduceat(ordered * truth[order], starts, axis=1) if len(starts) else ordered[:, :0]
-    real = np.add.reduceat(ordered * (1 - truth[order]), starts, axis=1) if len(starts) else ordered[:, :0]
-    below = np.cumsum(real, axis=1) - real / 2
-    pairs = fake.sum(1) * real.sum(1)
-    return np.divide((fake * below).sum(1), pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
-
-
-def _log_loss(truth: np.ndarray, p_fake: np.ndarray) -> float:
-    bounded = np.clip(p_fake, 1e-12, 1 - 1e-12)
-    return _mean(-np.log(np.where(truth == 1, bounded, 1 - bounded)))
+def _video_of(path: str) -> str:
+    """Return the video of a frame, with all its folders: names repeat under each generator."""
+    pure = PurePosixPath(path)
+    name = _FRAME_NUMBER.sub("", pure.stem)
+    said = {*LABEL_WORDS, *SPLIT_WORDS, *SILENT_WORDS}
+    numbered = any(sign.isdigit() for sign in name)
+    nameless = not name and {part.lower() for part in pure.parts[:-1]} <= said
+    if nameless or (name != pure.stem and name and not numbered):  # `cat_001.png` need not be a frame
+        raise DfdError(f"{path} does not tell which video it is a frame of; add a column `video`.")
+    return str(pure.parent / name)
 
 
 def _mean(values: Any) -> float:

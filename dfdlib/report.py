@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import classification_report
 
-from . import metrics, paths
+from . import intervals, metrics, paths
 from .config import RunConfig
 from .errors import DfdError
 from .files import atomic_path, write_csv, write_json
@@ -116,13 +116,14 @@ class Report:
             more: Further entries at the top level, such as `training={…}`.
 
         Returns:
-            What was written: `notebook`, `data`, `metrics` by split, `by_generator`, `settings`, `versions`,
-            `seconds`.
+            What was written: `notebook`, `data`, `metrics` by split (of each metric its value and, as
+            `<metric>_95`, its interval), `by_generator`, `settings`, `versions`, `seconds`.
         """
         labelled = {name: table for name, table in judged.items() if table["label"].notna().any()}
         scores = {name: metrics.binary_metrics(table) for name, table in labelled.items()}
         for name, table in labelled.items():
-            scores[name]["auc_95"] = metrics.auc_interval(table)
+            ends = intervals.bootstrap_metrics(table)[["low", "high"]]
+            scores[name] |= {f"{metric}_95": [low, high] for metric, low, high in ends.itertuples()}
         last = list(labelled.values())[-1] if labelled else None
         content = {
             "notebook": self.notebook,

@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 from scipy.special import expit
 from sklearn import metrics as sk
 
-from dfdlib import DfdError, metrics
+from dfdlib import DfdError, calibration, intervals, metrics
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +80,8 @@ def test_metrics_agree_with_scikit_learn_at_the_threshold():
             "auc": sk.roc_auc_score(truth, p_fake),
             "ap": sk.average_precision_score(truth, p_fake),
             "eer": metrics.eer(truth, p_fake),
+            "tpr_at_1_fpr": hit_rate(truth, p_fake, 0.01),
+            "tpr_at_5_fpr": hit_rate(truth, p_fake, 0.05),
             "accuracy": sk.accuracy_score(truth, called),
             "balanced_accuracy": sk.balanced_accuracy_score(truth, called),
             "f1": sk.f1_score(truth, called),
@@ -87,12 +89,36 @@ def test_metrics_agree_with_scikit_learn_at_the_threshold():
             "fake_accuracy": sk.recall_score(truth, called),
             "log_loss": sk.log_loss(truth, p_fake),
             "brier": sk.brier_score_loss(truth, p_fake),
+            "ece": calibration.ece(truth, p_fake),
             "threshold": 0.4,
             "n": 400,
             "n_real": int((~truth).sum()),
             "n_fake": int(truth.sum()),
         }
     )
+
+
+def hit_rate(truth, score, rate):
+    x, y, _ = sk.roc_curve(truth, score, drop_intermediate=False)
+    return y[x <= rate + 1e-12].max()
+
+
+@pytest.mark.parametrize("decimals", [1, 8])
+@pytest.mark.parametrize("rate", [0, 0.01, 0.05, 0.5, 1])
+def test_the_hit_rate_agrees_with_scikit_learn(rate, decimals):
+    truth, score = _truth_and_score(predictions())
+    score = score.round(decimals)
+    assert metrics.tpr_at_fpr(truth, score, rate) == pytest.approx(hit_rate(truth, score, rate))
+
+
+def test_the_hit_rate_by_hand():
+    truth, score = [0, 0, 0, 0, 1, 1, 1, 1], [0.1, 0.2, 0.6, 0.9, 0.5, 0.7, 0.9, 0.95]
+    assert metrics.tpr_at_fpr(truth, score, 0) == 0.25  # 0.9 is shared with a real image
+    assert metrics.tpr_at_fpr(truth, score, 0.25) == 0.75
+    assert metrics.tpr_at_fpr(truth, score, 0.49) == 0.75
+    assert metrics.tpr_at_fpr(truth, score, 0.5) == 1
+    assert np.isnan(metrics.tpr_at_fpr([1, 1], [0.2, 0.3], 0.05))
+    assert np.isnan(metrics.tpr_at_fpr([0, 0], [0.2, 0.3], 0.05))
 
 
 def test_order_does_not_matter():
@@ -121,7 +147,7 @@ def test_an_image_at_the_threshold_is_called_fake():
 def test_one_class_has_an_accuracy_but_no_ranking(label):
     table = predictions()
     scores = metrics.binary_metrics(table[table["label"] == label])
-    for name in ("auc", "ap", "eer", "balanced_accuracy"):
+    for name in ("auc", "ap", "eer", "balanced_accuracy", "tpr_at_1_fpr", "tpr_at_5_fpr"):
         assert np.isnan(scores[name])
     assert 0 < scores["accuracy"] == scores[f"{label}_accuracy"]
     assert np.isnan(metrics.auc_interval(table[table["label"] == label])).all()
@@ -131,7 +157,7 @@ def test_one_image_and_none():
     assert metrics.binary_metrics(predictions().head(1))["n"] == 1
     scores = metrics.binary_metrics(predictions().head(0))
     assert scores["n"] == 0
-    assert np.isnan([scores[name] for name in ("auc", "accuracy", "f1", "log_loss")]).all()
+    assert np.isnan([scores[name] for name in intervals.METRICS]).all()
 
 
 def test_images_without_a_label_are_left_out():
@@ -272,6 +298,105 @@ def test_by_category_is_binary_metrics_of_each_at_the_tables_threshold():
     animals = metrics.binary_metrics(table[table["category"] == "animals"])
     assert result.loc["animals"].to_dict() == pytest.approx(animals)
     assert metrics.by_category(table.assign(category=None)).empty
+
+
+def test_by_a_column_is_the_bootstrap_of_each_part_at_the_tables_threshold():
+    table = predictions(group_size=3)
+    result = metrics.by(table, "category", n_resamples=50)
+    animals = table[table["category"] == "animals"]
+    expected = intervals.bootstrap_metrics(animals, n_resamples=50, threshold=0.4)
+    pd.testing.assert_frame_equal(result.loc["animals"], expected)
+    assert result.index.names == ["category", "metric"]
+    assert result.xs("auc", level="metric")["n"].sum() == 400
+
+
+def test_by_generator_is_by_the_column_generator():
+    table = predictions()
+    long, wide = metrics.by(table, "generator", ["auc", "fake_accuracy"]), metrics.by_generator(table)
+    auc = long.xs("auc", level="metric")
+    for column, expected in (("value", "auc"), ("low", "auc_low"), ("high", "auc_high"), ("n", "n")):
+        assert auc[column].tolist() == wide[expected].tolist()
+    assert long.xs("fake_accuracy", level="metric")["value"].tolist() == wide["fake_accuracy"].tolist()
+
+
+def test_by_a_source_of_one_class_has_its_accuracy():
+    table = predictions().assign(source=lambda table: table["label"] + " set")
+    result = metrics.by(table, "source", ["auc", "accuracy"], 20)
+    assert np.isnan(result.loc[("fake set", "auc"), "value"])
+    assert 0 < result.loc[("fake set", "accuracy"), "low"] < 1
+    with pytest.raises(DfdError, match="lack the columns camera"):
+        metrics.by(table, "camera")
+    with pytest.raises(DfdError, match="fill in the column `source`"):
+        metrics.by(table.assign(source=None), "source")
+
+
+def frames():
+    """Two generators that use the same names for their videos."""
+    rows = [
+        *(
+            ("fake", f"fake/{name}/000_003/{i:04d}.png", i + add)
+            for name, add in (("a", 0), ("b", 3))
+            for i in (1, 2, 3)
+        ),
+        ("real", "real/000/0001.png", -4.0),
+        ("real", "real/000/0002.png", 0.5),
+    ]
+    table = pd.DataFrame(rows, columns=["label", "path", "logit"]).assign(category=None, split="test")
+    table["group"] = "g" + table["path"].str.split("/").str[-2].str[:3]
+    table["generator"] = table["path"].str.extract("fake/([ab])/")[0]
+    table["p_fake"] = expit(table["logit"])
+    table.attrs |= {"threshold": 0.3, "root": "here"}
+    return table
+
+
+def test_videos_are_told_apart_by_all_their_folders():
+    videos = metrics.video_level(frames().sample(frac=1, random_state=3)).sort_values("path")
+    assert videos["path"].tolist() == ["fake/a/000_003", "fake/b/000_003", "real/000"]
+    assert videos["n_frames"].tolist() == [3, 3, 2]
+    assert videos["logit"].tolist() == pytest.approx([2, 5, -1.75])
+    assert videos["p_fake"].tolist() == pytest.approx(expit([2, 5, -1.75]))
+    assert videos["predicted"].tolist() == ["fake", "fake", "real"]
+    assert videos["generator"].tolist()[:2] == ["a", "b"]
+    assert videos.attrs == {"threshold": 0.3, "root": "here"}
+    scores = intervals.bootstrap_metrics(videos, ["auc", "accuracy"])
+    assert scores["value"].tolist() == [1, 1]
+    assert scores["n"].tolist() == [3, 3]
+
+
+def test_the_surest_frames_decide():
+    videos = metrics.video_level(frames(), "top_k", k=2).set_index("path")["logit"]
+    assert videos.to_dict() == pytest.approx(
+        {"fake/a/000_003": 2.5, "fake/b/000_003": 5.5, "real/000": -1.75}
+    )
+    assert metrics.video_level(frames(), "top_k", k=1)["logit"].tolist() == pytest.approx([3, 6, 0.5])
+    without = frames().drop(columns="logit")
+    assert metrics.video_level(without, "top_k", k=1)["logit"].tolist() == pytest.approx([3, 6, 0.5])
+
+
+def test_the_column_video_wins_over_the_path():
+    table = frames().assign(video=["x", "x", "y", "z", "z", "z", None, None])
+    videos = metrics.video_level(table)
+    assert videos["path"].tolist() == ["x", "y", "z", "real/000/0001.png", "real/000/0002.png"]
+    assert videos["logit"].tolist() == pytest.approx([1.5, 3, 5, -4, 0.5])
+
+
+def test_flat_names_tell_the_video_where_they_can():
+    paths = ["fake/id0_01.png", "fake/id0_02.png", "fake/v3 frame 7.png", "fake/v3-frame-8.png"]
+    table = frames().head(4).assign(path=paths)
+    assert metrics.video_level(table)["path"].tolist() == ["fake/id0", "fake/v3"]
+    for path in ("fake/0001.png", "test/fake/frames/0001.png", "fake/IMG_0001.jpg", "fake/cat_0001.jpg"):
+        with pytest.raises(DfdError, match=f"{path} does not tell which video"):
+            metrics.video_level(table.assign(path=path))
+
+
+def test_broken_videos_are_refused():
+    with pytest.raises(DfdError, match="the video x has real and fake frames"):
+        metrics.video_level(frames().assign(video="x"))
+    for arguments in ({"how": "max"}, {"how": "top_k", "k": 0}):
+        with pytest.raises(DfdError, match="judged by the 'mean' or the 'top_k'"):
+            metrics.video_level(frames(), **arguments)
+    with pytest.raises(DfdError, match="lack the columns path"):
+        metrics.video_level(frames().drop(columns="path"))
 
 
 def test_the_threshold_is_the_middle_of_the_best_gap():

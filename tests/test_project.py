@@ -25,7 +25,8 @@ FLOORS = (
     ("clips",),
     ("networks", "recurrent", "models", "calibration", "comparison"),
     ("checkpoint", "export", "inference", "losses", "optimization", "augmentation"),
-    ("training", "frozen", "crossval", "finetune", "plots", "plots_training", "plots_judge", "report", "streaming"),
+    ("training", "frozen", "crossval", "finetune", "report", "streaming")
+    + ("plots", "plots_training", "plots_judge", "plots_clips"),
     ("commands",),
     ("cli",),
     ("__main__",),

@@ -123,6 +123,7 @@ def test_metrics_json_has_its_shape(results, predictions):
     for name in ("auc", "eer", "ap", "accuracy", "category_accuracy", "n"):
         assert content["metrics"]["val"][name] == expected[name]
     assert content["metrics"]["val"]["auc_95"] == list(metrics.auc_interval(predictions))
+    assert content["metrics"]["val"]["brier_95"][0] < content["metrics"]["val"]["brier"]
     assert content["metrics"]["test"]["n"] == 3
     assert content["by_generator"]["splicing"]["n"] == 1  # of the test split
     assert content["settings"]["backbone"] == "resnet18"
