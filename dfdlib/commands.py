@@ -50,12 +50,10 @@ def scan(options: argparse.Namespace) -> str:
 
 def split(options: argparse.Namespace) -> str:
     """Share images out to the splits; return the manifest file."""
-    from .manifest import read_manifest, root_of, scan, summary, write_manifest
+    from .manifest import open_raw, root_of, summary, write_manifest
     from .splits import assert_disjoint, assign_splits
 
-    path = Path(options.path)
-    file = path if path.suffix == ".csv" else path / "manifest.csv"
-    manifest = read_manifest(file) if file.is_file() else scan(path)
+    manifest = open_raw(options.path)
     fractions = {"train": 1 - options.val - options.test, "val": options.val, "test": options.test}
     kept = {name: share for name, share in fractions.items() if share > 0}
     manifest = assign_splits(manifest, kept, options.seed)
@@ -209,10 +207,9 @@ def _detectors(paths: Sequence[str]) -> list[Detector]:
 def _labelled_images(path: str, split: str, detector: Detector) -> ImageDataset:
     """Return the labelled images of a data set: of one split, or by default of `test` where it has one."""
     from .datasets import ImageDataset
-    from .manifest import read_manifest, scan
+    from .manifest import open_raw
 
-    file = Path(path) if path.endswith(".csv") else Path(path) / "manifest.csv"
-    manifest = read_manifest(file) if file.is_file() else scan(path)
+    manifest = open_raw(path)
     known = manifest["label"].notna()
     in_test = known & (manifest["split"] == "test")
     chosen = known & (manifest["split"] == split) if split else (in_test if in_test.any() else known)

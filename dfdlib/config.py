@@ -14,7 +14,7 @@ from .errors import DfdError, did_you_mean
 Schedule = Literal["cosine", "one-cycle", "plateau", "constant"]
 Balance = Literal["weights", "oversample", "downsample", "none"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Run = TypeVar("Run", bound="RunConfig")
+Run = TypeVar("Run", bound="NotebookRun")
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,70 @@ class TrainConfig:
             )
 
 
+class NotebookRun:
+    """Settings that a notebook's parameter cell states; the fields have no defaults of their own."""
+
+    @classmethod
+    def from_notebook(cls: type[Run], namespace: Mapping[str, Any]) -> Run:
+        """Build the settings from a notebook's `globals()`, called right after its parameter cell.
+
+        papermill only warns of a parameter that does not exist; here any stray lower-case literal stops
+        the run. Raises `DfdError` for an unknown, missing or ill-typed parameter.
+        """
+        given = {
+            name: value
+            for name, value in namespace.items()
+            if name.islower() and not name.startswith("_") and _is_literal(value)
+        }
+        fields = [field.name for field in dataclasses.fields(cls)]
+        for name in given:
+            if name not in fields:
+                hint = did_you_mean(name, fields) or f"; the parameters are {', '.join(fields)}."
+                raise DfdError(f"unknown parameter `{name}`{hint}")
+        missing = [name for name in fields if name not in given]
+        if missing:
+            raise DfdError(f"the parameter cell does not set {', '.join(f'`{name}`' for name in missing)}.")
+        return cls(**given)
+
+
 @dataclass(frozen=True)
-class RunConfig:
-    """The parameters that every notebook shares; the notebook's parameter cell states their defaults."""
+class SplitRun(NotebookRun):
+    """Parameters of notebook 01, which trains nothing."""
+
+    data_dir: str
+    """Folder of images, or a manifest CSV; empty for the demo set."""
+    out_dir: str
+    """Folder of the results; empty for `reports/<notebook>/`."""
+    val_fraction: float
+    """Share of the validation images."""
+    test_fraction: float
+    """Share of the test images; may be 0."""
+    resplit: bool
+    """Split anew even where the data states its splits."""
+    materialise: str
+    """New folder for the split as `{train,val,test}/{real,fake}`; empty for the manifest alone."""
+    link: bool
+    """Fill it with hard links where the disk allows, which cost no space; else with copies."""
+    seed: int
+    """Seeds the split and the folds of the leak probe."""
+    max_images: int
+    """Use at most so many images, drawn evenly over classes; 0 for all."""
+    workers: int
+    """Processes and threads that draw and decode images; 0 for one a core."""
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _check_ranges(self, at_least={"seed": 0, "max_images": 0, "workers": 0})
+        if not (0 < self.val_fraction < 1 and 0 <= self.test_fraction < 1 - self.val_fraction):
+            raise DfdError(
+                f"`val_fraction` {self.val_fraction} and `test_fraction` {self.test_fraction} must leave a "
+                "share for training, and val_fraction be above 0."
+            )
+
+
+@dataclass(frozen=True)
+class RunConfig(NotebookRun):
+    """The parameters that every training notebook shares; its parameter cell states their defaults."""
 
     data_dir: str
     """Folder of images, or a manifest CSV; empty for the demo set."""
@@ -144,28 +205,6 @@ class RunConfig:
         )
         if self.pretrained not in ("auto", "none"):
             raise DfdError(f"`pretrained` is {self.pretrained!r}; it must be 'auto' or 'none'.")
-
-    @classmethod
-    def from_notebook(cls: type[Run], namespace: Mapping[str, Any]) -> Run:
-        """Build the settings from a notebook's `globals()`, called right after its parameter cell.
-
-        papermill only warns of a parameter that does not exist; here any stray lower-case literal stops
-        the run. Raises `DfdError` for an unknown, missing or ill-typed parameter.
-        """
-        given = {
-            name: value
-            for name, value in namespace.items()
-            if name.islower() and not name.startswith("_") and _is_literal(value)
-        }
-        fields = [field.name for field in dataclasses.fields(cls)]
-        for name in given:
-            if name not in fields:
-                hint = did_you_mean(name, fields) or f"; the parameters are {', '.join(fields)}."
-                raise DfdError(f"unknown parameter `{name}`{hint}")
-        missing = [name for name in fields if name not in given]
-        if missing:
-            raise DfdError(f"the parameter cell does not set {', '.join(f'`{name}`' for name in missing)}.")
-        return cls(**given)
 
     def training(self, **overrides: Any) -> TrainConfig:
         """Return the training settings that this run states, the rest at their defaults."""
@@ -275,8 +314,6 @@ class ClipRun(RunConfig):
     """`plateau`, `cosine`, `one-cycle` or `constant`."""
     patience: int
     """Stop after so many epochs without a better validation; 0 never stops early."""
-    frame_epochs: int
-    """Epochs of the detector of single frames that the LSTM is compared with."""
     finetune_epochs: int
     """Epochs on the failures and their replay."""
     finetune_learning_rate: float
@@ -340,5 +377,5 @@ def _check_ranges(config: Any, *, at_least: Mapping[str, int], non_negative: tup
         value = getattr(config, name)
         if not value >= low:
             raise DfdError(f"`{name}` is {value}; it must be at least {low}.")
-    if not 0 < config.learning_rate < 10:
+    if not 0 < getattr(config, "learning_rate", 1) < 10:
         raise DfdError(f"`learning_rate` is {config.learning_rate}; it must be above 0 and below 10.")

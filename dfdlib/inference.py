@@ -117,22 +117,6 @@ def combined(detectors: Sequence[Detector], tables: Sequence[pd.DataFrame]) -> p
     return with_threshold(table, joint_threshold(detectors))
 
 
-def video_level(frames: pd.DataFrame) -> pd.DataFrame:
-    """Turn predictions of single frames into predictions of videos: the mean of the frames' logits.
-
-    Args:
-        frames: Predictions with a `video` column, see `clips.ClipDataset.frames`.
-
-    Returns:
-        A predictions table, a row a video in the order of their first frames; `path` is the video.
-    """
-    first = frames.drop_duplicates("video").set_index("video")
-    kept = [name for name in first.columns if name in ("label", "category", "split", "group", "generator")]
-    table = first[kept].assign(logit=frames.groupby("video")["logit"].mean())
-    table = table.assign(p_fake=expit(table["logit"])).rename_axis("path").reset_index()
-    return with_threshold(table, frames.attrs.get("threshold", 0.5))
-
-
 def joint_threshold(detectors: Sequence[Detector]) -> float:
     """Return the threshold of several detectors together: the mean of theirs, as logits."""
     return float(expit(np.mean([logit(detector.threshold) for detector in detectors])))

@@ -81,10 +81,14 @@ def open_data(
         DfdError: A train or val split without one of the labels; see also `scan`, `read_manifest` and
             `splits.complete_splits`.
     """
+    return prepare(open_raw(data_dir, labels), seed, max_images)
+
+
+def open_raw(data_dir: str | Path, labels: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Return the manifest of a folder or a file as it stands, with the splits that it states or none."""
     data_dir = Path(data_dir)
     file = data_dir if data_dir.suffix == ".csv" else data_dir / "manifest.csv"
-    manifest = read_manifest(file) if file.is_file() else scan(data_dir, labels)
-    return prepare(manifest, seed, max_images)
+    return read_manifest(file) if file.is_file() else scan(data_dir, labels)
 
 
 def prepare(manifest: pd.DataFrame, seed: int = 0, max_images: int = 0) -> pd.DataFrame:
@@ -128,8 +132,14 @@ def validate(manifest: pd.DataFrame) -> None:
 
 
 def write_manifest(manifest: pd.DataFrame, csv_path: str | Path) -> None:
-    """Write a manifest atomically; what is missing becomes an empty field."""
-    write_csv(manifest, csv_path)
+    """Write a manifest atomically; what is missing becomes an empty field.
+
+    Where the file does not lie in the folder of the images, a column `root` says where that is from there.
+    """
+    folder, table = Path(csv_path).parent, manifest
+    if "root" in manifest.attrs and root_of(manifest).resolve() != folder.resolve():
+        table = manifest.assign(root=os.path.relpath(root_of(manifest).resolve(), folder.resolve()))
+    write_csv(table, csv_path)
 
 
 def read_manifest(csv_path: str | Path, root: str | Path | None = None) -> pd.DataFrame:
@@ -137,13 +147,13 @@ def read_manifest(csv_path: str | Path, root: str | Path | None = None) -> pd.Da
 
     Args:
         csv_path: The file that `write_manifest` wrote.
-        root: The folder that its paths start from; the folder of the file when not given.
+        root: The folder that its paths start from; when not given, what the file says in a column `root`,
+            or the folder of the file.
 
     Raises:
         DfdError: No such file, no manifest, paths that leave the root, or images that are not there.
     """
     csv_path = Path(csv_path)
-    root = Path(root) if root is not None else csv_path.parent
     try:
         manifest = pd.read_csv(csv_path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
@@ -151,7 +161,9 @@ def read_manifest(csv_path: str | Path, root: str | Path | None = None) -> pd.Da
     except (OSError, ValueError) as error:
         raise DfdError(f"{csv_path} cannot be read as a manifest ({error}).") from error
     manifest = manifest.astype(object).where(manifest != "", None)
-    manifest.attrs["root"] = str(root)
+    stated = manifest.pop("root").iloc[0] if "root" in manifest and len(manifest) else None
+    root = Path(root) if root is not None else csv_path.parent / (stated or "")
+    manifest.attrs["root"] = os.path.normpath(root)
     if manifest.empty:
         raise DfdError(f"{csv_path} lists no image; write it again from the images.")
     validate(manifest)

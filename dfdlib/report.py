@@ -20,7 +20,7 @@ import pandas as pd
 from sklearn.metrics import classification_report
 
 from . import intervals, metrics, paths
-from .config import RunConfig
+from .config import NotebookRun
 from .errors import DfdError
 from .files import atomic_path, write_csv, write_json
 from .manifest import fingerprint, root_of
@@ -37,6 +37,7 @@ _CONTENTS = {
     "test.csv": "predictions of the test images",
     "out_of_fold.csv": "predictions of each image by the fold that held it out",
     "failures.json": "what was called wrongly",
+    "duplicates.csv": "pairs of images that show the same",
     "unreadable.csv": "images that could not be read, and why",
     "manifest.csv": "the images, their labels, splits and groups",
     "metrics.json": "metrics, settings, data and versions",
@@ -50,7 +51,7 @@ class Report:
 
     notebook: str
     """Name of the notebook, e.g. `04-multitask-effv2`."""
-    run: RunConfig
+    run: NotebookRun
     """The parameters of the run."""
     started: float = field(default_factory=time.time)
 
@@ -93,6 +94,10 @@ class Report:
         """Write predictions, see `public_table`."""
         write_csv(public_table(predictions), self.out_dir / name)
         return self.out_dir / name
+
+    def save_table(self, table: pd.DataFrame, name: str) -> None:
+        """Write a table as CSV, safe to open in a spreadsheet."""
+        write_csv(_safe(table), self.out_dir / name)
 
     def save_unreadable(self, unreadable: pd.DataFrame) -> None:
         """Print how many images could not be read, if any, and list them in `unreadable.csv`."""

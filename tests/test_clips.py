@@ -12,7 +12,6 @@ from dfdlib.config import TrainConfig
 from dfdlib.datasets import make_loader
 from dfdlib.demo.clips import demo_clips
 from dfdlib.faces import Face
-from dfdlib.inference import video_level
 from dfdlib.videos import read_frames
 
 
@@ -114,7 +113,7 @@ def test_frames_make_videos(clips):
     part = clips.split("val")
     detector = create_detector("resnet10t", 32, pretrained="none", stages=1)
     frames = predict(detector, part.frames())
-    videos = video_level(frames)
+    videos = metrics.video_level(frames)
     assert list(videos["path"]) == list(part.manifest["path"])
     assert list(videos["label"]) == list(part.manifest["label"])
     assert videos["logit"].iloc[1] == pytest.approx(frames["logit"].iloc[8:16].mean())

@@ -22,11 +22,11 @@ FLOORS = (
     ("manifest",),
     ("demo",),
     ("datasets", "metrics", "backbones"),
-    ("clips",),
+    ("clips", "audit", "materialise"),
     ("networks", "recurrent", "models", "calibration", "comparison"),
     ("checkpoint", "export", "inference", "losses", "optimization", "augmentation"),
     ("training", "frozen", "crossval", "finetune", "report", "streaming")
-    + ("plots", "plots_training", "plots_judge", "plots_clips"),
+    + ("plots", "plots_training", "plots_judge", "plots_clips", "plots_data"),
     ("commands",),
     ("cli",),
     ("__main__",),
