@@ -26,7 +26,7 @@ FLOORS = (
     ("networks", "recurrent", "models", "calibration", "comparison"),
     ("checkpoint", "export", "inference", "losses", "optimization", "augmentation"),
     ("training", "frozen", "crossval", "finetune", "report", "streaming")
-    + ("plots", "plots_training", "plots_judge", "plots_clips", "plots_data"),
+    + ("plots", "plots_training", "plots_judge", "plots_clips", "plots_data", "plots_explain", "explain"),
     ("commands",),
     ("cli",),
     ("__main__",),

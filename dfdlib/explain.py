@@ -1,0 +1,272 @@
+"""Where a detector looks: heatmaps for any detector, either head, any class."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .datasets import ImageDataset
+from .errors import DfdError, did_you_mean
+from .imageio import write_image
+from .models import Detector
+from .networks import Logits
+
+METHODS = {
+    "gradcam": "",
+    "gradcam++": "GradCAMPlusPlus",
+    "hirescam": "HiResCAM",
+    "xgradcam": "XGradCAM",
+    "layercam": "LayerCAM",
+    "eigencam": "EigenCAM",
+}
+"""Methods by name; all but `gradcam` are those of pytorch-grad-cam, by its class names."""
+
+_LOCK = threading.Lock()
+"""One explanation at a time: hooks of two on one network would mix their maps."""
+
+
+class Explanation(NamedTuple):
+    """Heatmaps and what was decided."""
+
+    heatmap: np.ndarray
+    """float32 [B, S, S] from 0 (does not matter) to 1."""
+    logits: Logits
+    """What the network said, without gradient."""
+
+
+def heatmaps(
+    detector: Detector,
+    images: Tensor | np.ndarray,
+    target: str = "fake",
+    method: str = "gradcam",
+    layer: str = "",
+) -> Explanation:
+    """Show which places of images speak for a verdict.
+
+    Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391) costs little more than a forward pass here: the
+    gradient is taken with respect to the target layer and goes no further down.
+
+    Args:
+        detector: A trained detector for images; threads may share it.
+        images: uint8 [B, 3, S, S] tensor, or uint8 [B, S, S, 3] array, at the detector's size.
+        target: What to look for evidence of: `fake`, `real`, `predicted`, or the name of a category.
+        method: One of `METHODS`.
+        layer: Dotted name of the layer; the last feature map when not given.
+
+    Raises:
+        DfdError: Unknown target, method or layer.
+    """
+    if isinstance(images, np.ndarray):
+        images = torch.from_numpy(images).permute(0, 3, 1, 2)
+    module = _layer(detector, layer or detector.target_layer)
+    if method not in METHODS:
+        raise DfdError(
+            f"unknown method `{method}`{did_you_mean(method, METHODS) or '.'} Known: {', '.join(METHODS)}."
+        )
+    _check_target(detector, target)
+    with _LOCK:
+        network = detector.network.eval()
+        images = images.to(detector.device, memory_format=torch.channels_last)
+        if method == "gradcam":
+            maps, logits = _grad_cam(detector, network, module, images, target)
+        else:
+            maps, logits = _by_library(detector, network, module, images, target, METHODS[method])
+    return Explanation(maps, Logits(*(None if part is None else part.detach().cpu() for part in logits)))
+
+
+def overlay(image: np.ndarray, heatmap: np.ndarray, opacity: float = 0.45) -> np.ndarray:
+    """Lay a heatmap over an image: red and yellow matter, blue does not.
+
+    Args:
+        image: uint8 [H, W, 3], RGB, of any size.
+        heatmap: float [h, w] in [0, 1]; scaled to the image.
+        opacity: Of the heatmap, 0 to 1.
+
+    Returns:
+        uint8 [H, W, 3], RGB.
+    """
+    scaled = cv2.resize(heatmap.astype(np.float32), image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    levels = (scaled.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
+    return cv2.addWeighted(image, 1 - opacity, colours, opacity, 0)
+
+
+def pick_samples(predictions: pd.DataFrame, n: int = 8) -> np.ndarray:
+    """Choose images worth explaining: the surest right and wrong ones of both labels, as far as there are.
+
+    Args:
+        predictions: Predictions of labelled images.
+        n: How many to choose.
+
+    Returns:
+        bool [N].
+    """
+    sure = (predictions["p_fake"] - 0.5).abs()
+    right = predictions["predicted"] == predictions["label"]
+    kind = predictions["label"].fillna("") + right.map({True: "+", False: "-"})
+    rank = sure.groupby(kind).rank(ascending=False, method="first")
+    chosen = pd.DataFrame({"rank": rank, "sure": -sure}).sort_values(["rank", "sure"]).index[:n]
+    return predictions.index.isin(chosen)
+
+
+def save_samples(
+    detector: Detector, dataset: ImageDataset, out_dir: str | Path, target: str = "predicted"
+) -> pd.DataFrame:
+    """Write overlays of a few images to `gradcam_outputs/sample_<row>_<label>_<verdict>.png`.
+
+    Args:
+        detector: A trained detector.
+        dataset: The images, such as a `subset` by `pick_samples`.
+        out_dir: Folder of `gradcam_outputs`.
+        target: See `heatmaps`.
+
+    Returns:
+        A row an image: `path`, `file` (the overlay), `p_fake`.
+    """
+    rows = []
+    for row in range(len(dataset)):
+        batch = dataset.__getitems__([row])
+        found = heatmaps(detector, batch["image"], target)
+        p_fake = float(torch.sigmoid(found.logits.fake[0] / detector.temperature))
+        verdict = "fake" if p_fake >= detector.threshold else "real"
+        label = dataset.manifest["label"].iloc[row] or "unlabelled"
+        image = batch["image"][0].permute(1, 2, 0).numpy()
+        file = Path(out_dir) / "gradcam_outputs" / f"sample_{row}_{label}_{verdict}.png"
+        write_image(file, overlay(np.ascontiguousarray(image), found.heatmap[0]))
+        rows.append({"path": dataset.manifest["path"].iloc[row], "file": file.name, "p_fake": p_fake})
+    return pd.DataFrame(rows)
+
+
+def _grad_cam(
+    detector: Detector, network: nn.Module, module: nn.Module, images: Tensor, target: str
+) -> tuple[np.ndarray, Logits]:
+    """Compute Grad-CAM with nothing recorded below the layer."""
+    kept: list[Tensor] = []
+    thread = threading.get_ident()
+
+    def cut(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        if threading.get_ident() != thread:  # a prediction elsewhere passes through unharmed
+            return output
+        torch.set_grad_enabled(True)
+        kept[:] = [output.detach().requires_grad_()]
+        return kept[0].clone()  # what follows may work in place
+
+    hook = module.register_forward_hook(cut)
+    try:
+        with torch.no_grad():
+            logits = network(images)
+            (gradient,) = torch.autograd.grad(_score(detector, logits, target).sum(), kept)
+    finally:
+        hook.remove()
+    features, gradient = (_as_maps(detector, tensor) for tensor in (kept[0].detach(), gradient))
+    weights = gradient.mean((2, 3), keepdim=True)
+    return _scaled((weights * features).sum(1).relu(), images.shape[-1]), logits
+
+
+def _by_library(
+    detector: Detector, network: nn.Module, module: nn.Module, images: Tensor, target: str, name: str
+) -> tuple[np.ndarray, Logits]:
+    """Compute another method by pytorch-grad-cam, which wants one table of outputs."""
+    import pytorch_grad_cam
+
+    class Score(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            return _score(detector, self.network(pixels), target)[:, None]
+
+    def reshape(tensor: Tensor) -> Tensor:
+        return _as_maps(detector, tensor)
+
+    frozen = [parameter for parameter in network.parameters() if not parameter.requires_grad]
+    pixels = images.float() / 255
+    try:
+        with torch.enable_grad(), getattr(pytorch_grad_cam, name)(Score(), [module], reshape) as cam:
+            maps = cam(input_tensor=pixels, targets=[lambda output: output[0]] * len(images))
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        network.zero_grad(set_to_none=True)
+    with torch.no_grad():
+        return maps.astype(np.float32), network(images)
+
+
+def _score(detector: Detector, logits: Logits, target: str) -> Tensor:
+    """Return what the heatmap shows evidence of, [B]."""
+    if target == "fake":
+        return logits.fake
+    if target == "real":
+        return -logits.fake
+    if target == "predicted":
+        limit = detector.temperature * float(torch.logit(torch.tensor(detector.threshold)))
+        return torch.where(logits.fake.detach() >= limit, logits.fake, -logits.fake)
+    return logits.category[:, detector.categories.index(target)]
+
+
+def _check_target(detector: Detector, target: str) -> None:
+    known = ("fake", "real", "predicted", *detector.categories)
+    if target not in known:
+        raise DfdError(
+            f"unknown target `{target}`{did_you_mean(target, known) or '.'} Known: {', '.join(known)}."
+        )
+
+
+def _layer(detector: Detector, name: str) -> nn.Module:
+    try:
+        return detector.network.get_submodule(name)
+    except AttributeError:
+        names = [known for known, _ in detector.network.named_modules()]
+        raise DfdError(f"the network has no layer `{name}`{did_you_mean(name, names) or '.'}") from None
+
+
+def _as_maps(detector: Detector, tensor: Tensor) -> Tensor:
+    """Bring features to [B, C, h, w]: tokens of a transformer stand in a square, after those of no place."""
+    if tensor.ndim == 3:
+        prefix = getattr(detector.network.backbone, "num_prefix_tokens", 0)
+        side = round((tensor.shape[1] - prefix) ** 0.5)
+        return tensor[:, prefix:].transpose(1, 2).unflatten(2, (side, side))
+    if tensor.shape[1] == tensor.shape[2] != tensor.shape[3]:  # channels last, as in Swin
+        return tensor.permute(0, 3, 1, 2)
+    return tensor
+
+
+def _scaled(maps: Tensor, size: int) -> np.ndarray:
+    """Enlarge maps [B, h, w] to [B, size, size], and stretch each over 0 to 1."""
+    large = F.interpolate(maps[:, None].float(), (size, size), mode="bilinear", align_corners=False)[:, 0]
+    large = large - large.amin((1, 2), keepdim=True)
+    highest = large.amax((1, 2), keepdim=True)
+    return torch.where(highest > 0, large / highest, large).cpu().numpy()
+
+
+def confident_explanation(
+    detectors: Sequence[Detector], images: Sequence[np.ndarray], target: str = "predicted"
+) -> tuple[int, Explanation]:
+    """Explain one image by the detector that is surest of its verdict.
+
+    Args:
+        detectors: The detectors that judged it.
+        images: The image at the size of each, uint8 [S, S, 3].
+        target: See `heatmaps`.
+
+    Returns:
+        The position of that detector, and its explanation.
+    """
+    found = [
+        heatmaps(detector, image[None], target) for detector, image in zip(detectors, images, strict=True)
+    ]
+    sure = [
+        abs(float(torch.sigmoid(one.logits.fake[0] / detector.temperature)) - 0.5)
+        for detector, one in zip(detectors, found, strict=True)
+    ]
+    return int(np.argmax(sure)), found[int(np.argmax(sure))]
