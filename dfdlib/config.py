@@ -328,7 +328,6 @@ class ClipRun(RunConfig):
             "hidden": 1,
             "layers": 1,
             "stages": 0,
-            "frame_epochs": 1,
             "finetune_epochs": 1,
         }
         _check_ranges(self, at_least=least, non_negative=("replay",))
