@@ -164,6 +164,7 @@ def _add_using_commands(subparsers: Any) -> None:
         metavar="VIEW",
         help="average over views: flip, turn, crop, shrink; alone for flip, crop and shrink",
     )
+    predict.add_argument("--heatmap", metavar="DIR", help="write gradcam.png of a single image there")
     predict.add_argument(
         "--threshold", type=float, help="fake from this probability on; the model's own by default"
     )

@@ -159,7 +159,12 @@ def predict(options: argparse.Namespace) -> str | dict[str, Any]:
     views = DEFAULT_VIEWS if options.tta == [] else options.tta or ()
     manifest = _manifest_of(options.paths)
     if len(manifest) == 1 and not options.out and not Path(options.paths[0]).is_dir():
-        return _judge_one(detectors, manifest, views, options.threshold)
+        verdict = _judge_one(detectors, manifest, views, options.threshold)
+        if options.heatmap:
+            verdict["heatmap"] = _draw_heatmap(detectors, options.paths[0], options.heatmap)
+        return verdict
+    if options.heatmap:
+        raise DfdError("--heatmap is for one image; name a single file.")
     csv = options.out or ("test_tta_confidence.csv" if views else "test.csv")
     done = predict_files(detectors, manifest, csv, views, options.threshold, workers=options.workers)
     _report_unreadable(done.unreadable)
@@ -186,6 +191,19 @@ def _judge_one(
     if "category" in row and isinstance(row["category"], str):
         result |= {"category": row["category"], "category_confidence": float(row["category_confidence"])}
     return result
+
+
+def _draw_heatmap(detectors: Sequence[Detector], path: str, folder: str) -> str:
+    """Write the heatmap of the surest detector's verdict over the image; return the file."""
+    from .explain import confident_explanation, overlay
+    from .imageio import fit_image, read_image, write_image
+
+    image = read_image(path)
+    fitted = [fit_image(image, detector.image_size) for detector in detectors]
+    _, explanation = confident_explanation(detectors, fitted)
+    file = Path(folder) / "gradcam.png"
+    write_image(file, overlay(image, explanation.heatmap[0]))
+    return str(file)
 
 
 def export(options: argparse.Namespace) -> str:

@@ -88,16 +88,22 @@ def overlay(image: np.ndarray, heatmap: np.ndarray, opacity: float = 0.45) -> np
 
     Args:
         image: uint8 [H, W, 3], RGB, of any size.
-        heatmap: float [h, w] in [0, 1]; scaled to the image.
+        heatmap: float [S, S] in [0, 1], of the square that `imageio.fit_image` cut from the middle.
         opacity: Of the heatmap, 0 to 1.
 
     Returns:
-        uint8 [H, W, 3], RGB.
+        uint8 [H, W, 3], RGB; what the detector did not see stays as it is.
     """
-    scaled = cv2.resize(heatmap.astype(np.float32), image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    scaled = cv2.resize(heatmap.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
     levels = (scaled.clip(0, 1) * 255 + 0.5).astype(np.uint8)
     colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
-    return cv2.addWeighted(image, 1 - opacity, colours, opacity, 0)
+    shown = image.copy()
+    square = shown[top : top + side, left : left + side]
+    square[:] = cv2.addWeighted(square, 1 - opacity, colours, opacity, 0)
+    return shown
 
 
 def pick_samples(predictions: pd.DataFrame, n: int = 8) -> np.ndarray:

@@ -68,6 +68,17 @@ def test_one_image_gives_json(capsys, model, photos):
         assert json.loads(out)["decision"] == decision
 
 
+def test_a_heatmap_lies_over_the_image(capsys, model, photos, tmp_path):
+    code, out, _ = dfd(
+        capsys, "predict", photos / "fake/1.png", "--model", model, "--heatmap", tmp_path / "out"
+    )
+    assert (code, json.loads(out)["heatmap"]) == (0, str(tmp_path / "out" / "gradcam.png"))
+    assert cv2.imread(str(tmp_path / "out" / "gradcam.png")).shape == (40, 40, 3)
+    code, _, err = dfd(capsys, "predict", photos, "--model", model, "--heatmap", tmp_path / "out")
+    assert code == 1
+    assert "--heatmap is for one image" in err
+
+
 def test_folders_files_and_patterns_give_a_table(capsys, model, photos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (photos / "real" / "broken.png").write_bytes(b"")

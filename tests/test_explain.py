@@ -142,12 +142,14 @@ def test_threads_that_share_a_detector_get_their_own_maps():
 
 def test_an_overlay_is_red_where_it_matters_and_blue_elsewhere():
     image = np.full((40, 60, 3), 128, np.uint8)
-    heatmap = np.zeros((4, 6))
+    heatmap = np.zeros((4, 4))
     heatmap[0, 0] = 1
     shown = overlay(image, heatmap)
     assert shown.shape == image.shape
-    assert shown[0, 0, 0] > shown[0, 0, 2] + 40
-    assert shown[39, 59, 2] > shown[39, 59, 0] + 40
+    assert shown[0, 10, 0] > shown[0, 10, 2] + 40
+    assert shown[39, 49, 2] > shown[39, 49, 0] + 40
+    assert (shown[:, :10] == 128).all(), "beside the square that the detector saw"
+    assert (image == 128).all()
 
 
 def test_samples_are_the_surest_of_each_kind():
