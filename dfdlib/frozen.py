@@ -110,7 +110,7 @@ def _features(detector: Detector, dataset: ImageDataset, config: TrainConfig, vi
     """Return features, float32 [N, V, F] on the CPU: of the images as they are, then of variations."""
     network = detector.network.eval().to(memory_format=torch.channels_last)
     device = next(network.parameters()).device
-    trial = dataset.__getitems__(range(min(_BATCH, len(dataset))))["image"].to(device)
+    trial = dataset.__getitems__(range(min(16, len(dataset))))["image"].to(device)
     dtype = inference_precision(network.embed, trial)
     progress = tqdm(desc="features", total=views * len(dataset), unit="image", disable=len(dataset) < 500)
     seen = []
