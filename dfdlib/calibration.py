@@ -13,7 +13,8 @@ from sklearn.isotonic import IsotonicRegression
 from .errors import DfdError
 from .intervals import ECE_BINS, checked_probabilities, equal_mass_bins, group_codes, labelled
 
-VERDICTS = ("real", "can't tell", "fake")
+CANT_TELL = "can't tell"
+VERDICTS = ("real", CANT_TELL, "fake")
 _ABOVE_ONE = float(np.nextafter(1, 2))
 
 

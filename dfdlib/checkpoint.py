@@ -25,6 +25,7 @@ _FIELDS = (
     "categories",
     "n_frames",
     "threshold",
+    "band",
     "temperature",
     "origin",
     "provenance",
@@ -65,6 +66,7 @@ def load_detector(path: str | Path, device: str | torch.device = "cpu") -> Detec
         raise DfdError(f"{path} was written by a newer dfdlib (format {content['version']}); update dfdlib.")
     about = dict(content["about"])
     about["categories"] = tuple(about["categories"])
+    about["band"] = tuple(about["band"]) if about.get("band") else None
     network = create_network(about["name"], **about["arguments"])
     try:
         network.load_state_dict(content["state"])

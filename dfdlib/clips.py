@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .config import ClipRun
 from .datasets import ImageDataset
 from .demo.clips import demo_clips
 from .errors import DfdError
-from .faces import FaceDetector, crop_face, follow_face
-from .imageio import ImageError, fit_image
+from .faces import FaceDetector
+from .imageio import fit_image
 from .manifest import open_data, prepare, subsample
-from .videos import has_videos, read_frames, scan_videos
+from .runs import ClipRun
+from .videos import has_videos, read_subject, scan_videos
 
 
 class ClipDataset(ImageDataset):
@@ -111,11 +111,5 @@ class _ClipReader:
         return f"clips {self.size} {self.n_frames} {self.faces.name if self.faces else 'whole frames'}"
 
     def __call__(self, path: Path) -> np.ndarray:
-        frames = read_frames(path, self.n_frames)
-        if self.faces is not None:
-            boxes = follow_face(frames, self.faces, every=max(1, self.n_frames // 8))
-            if boxes is None:
-                raise ImageError(f"{path} shows no face that can be found.")
-            crops = [crop_face(frame, box) for frame, box in zip(frames, boxes, strict=True)]
-            return np.stack([fit_image(crop, self.size) for crop in crops])
+        frames = read_subject(path, self.n_frames, self.faces)
         return np.stack([fit_image(frame, self.size) for frame in frames])

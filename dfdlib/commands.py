@@ -188,6 +188,7 @@ def _judge_one(
     if done.unreadable:
         raise DfdError(done.unreadable[0])
     result = {"decision": row["prediction"].upper(), "probability": float(row["p_fake"])}
+    result["verdict"] = row["verdict"]
     if "category" in row and isinstance(row["category"], str):
         result |= {"category": row["category"], "category_confidence": float(row["category_confidence"])}
     return result

@@ -7,14 +7,13 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from .errors import DfdError, did_you_mean
 
 Schedule = Literal["cosine", "one-cycle", "plateau", "constant"]
 Balance = Literal["weights", "oversample", "downsample", "none"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Run = TypeVar("Run", bound="NotebookRun")
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,8 @@ class TrainConfig:
     """Write TensorBoard logs to `out_dir/tensorboard` as well."""
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        _check_ranges(
+        check_types(self)
+        check_ranges(
             self,
             at_least={"epochs": 1, "batch_size": 1, "accumulate": 1, "freeze": -1}
             | dict.fromkeys(("patience", "workers", "seed"), 0),
@@ -100,247 +99,8 @@ class TrainConfig:
             )
 
 
-class NotebookRun:
-    """Settings that a notebook's parameter cell states; the fields have no defaults of their own."""
-
-    @classmethod
-    def from_notebook(cls: type[Run], namespace: Mapping[str, Any]) -> Run:
-        """Build the settings from a notebook's `globals()`, called right after its parameter cell.
-
-        papermill only warns of a parameter that does not exist; here any stray lower-case literal stops
-        the run. Raises `DfdError` for an unknown, missing or ill-typed parameter.
-        """
-        given = {
-            name: value
-            for name, value in namespace.items()
-            if name.islower() and not name.startswith("_") and _is_literal(value)
-        }
-        fields = [field.name for field in dataclasses.fields(cls)]
-        for name in given:
-            if name not in fields:
-                hint = did_you_mean(name, fields) or f"; the parameters are {', '.join(fields)}."
-                raise DfdError(f"unknown parameter `{name}`{hint}")
-        missing = [name for name in fields if name not in given]
-        if missing:
-            raise DfdError(f"the parameter cell does not set {', '.join(f'`{name}`' for name in missing)}.")
-        return cls(**given)
-
-
-@dataclass(frozen=True)
-class SplitRun(NotebookRun):
-    """Parameters of notebook 01, which trains nothing."""
-
-    data_dir: str
-    """Folder of images, or a manifest CSV; empty for the demo set."""
-    out_dir: str
-    """Folder of the results; empty for `reports/<notebook>/`."""
-    val_fraction: float
-    """Share of the validation images."""
-    test_fraction: float
-    """Share of the test images; may be 0."""
-    resplit: bool
-    """Split anew even where the data states its splits."""
-    materialise: str
-    """New folder for the split as `{train,val,test}/{real,fake}`; empty for the manifest alone."""
-    link: bool
-    """Fill it with hard links where the disk allows, which cost no space; else with copies."""
-    seed: int
-    """Seeds the split and the folds of the leak probe."""
-    max_images: int
-    """Use at most so many images, drawn evenly over classes; 0 for all."""
-    workers: int
-    """Processes and threads that draw and decode images; 0 for one a core."""
-
-    def __post_init__(self) -> None:
-        _check_types(self)
-        _check_ranges(self, at_least={"seed": 0, "max_images": 0, "workers": 0})
-        if not (0 < self.val_fraction < 1 and 0 <= self.test_fraction < 1 - self.val_fraction):
-            raise DfdError(
-                f"`val_fraction` {self.val_fraction} and `test_fraction` {self.test_fraction} must leave a "
-                "share for training, and val_fraction be above 0."
-            )
-
-
-@dataclass(frozen=True)
-class RunConfig(NotebookRun):
-    """The parameters that every training notebook shares; its parameter cell states their defaults."""
-
-    data_dir: str
-    """Folder of images, or a manifest CSV; empty for the demo set."""
-    out_dir: str
-    """Folder of the results; empty for `reports/<notebook>/`."""
-    epochs: int
-    """Passes over the training split."""
-    batch_size: int
-    """Images an optimizer step."""
-    learning_rate: float
-    """Peak learning rate."""
-    image_size: int
-    """Side of the square that the model sees, in pixels."""
-    backbone: str
-    """Any timm model name."""
-    pretrained: str
-    """`auto`: ImageNet weights when the cache or the network has them; `none`: start from scratch."""
-    weights: str
-    """File with backbone weights (.pth, .safetensors); wins over `pretrained`."""
-    seed: int
-    """Seeds the split, the initial weights and the training."""
-    max_images: int
-    """Use at most so many images, drawn evenly over classes; 0 for all."""
-    workers: int
-    """Processes and threads that draw and decode images; 0 for one a core."""
-
-    def __post_init__(self) -> None:
-        _check_types(self)
-        _check_ranges(
-            self,
-            at_least={
-                "epochs": 1,
-                "batch_size": 1,
-                "image_size": 16,
-                "seed": 0,
-                "max_images": 0,
-                "workers": 0,
-            },
-        )
-        if self.pretrained not in ("auto", "none"):
-            raise DfdError(f"`pretrained` is {self.pretrained!r}; it must be 'auto' or 'none'.")
-
-    def training(self, **overrides: Any) -> TrainConfig:
-        """Return the training settings that this run states, the rest at their defaults."""
-        known = {field.name for field in dataclasses.fields(TrainConfig)}
-        stated = {name: value for name, value in dataclasses.asdict(self).items() if name in known}
-        return TrainConfig(**{**stated, **overrides})
-
-
-@dataclass(frozen=True)
-class MultitaskRun(RunConfig):
-    """Parameters of notebook 04."""
-
-    residual: bool
-    """Give the backbone a high-pass residual beside RGB (see `networks.HighPassResidual`)."""
-    stem_stride: int
-    """Stride of the backbone's first convolution; 0 leaves it as it is."""
-    stages: int
-    """Feature maps of the backbone to keep (see `backbones.Truncated`); 0 keeps all of it."""
-    fake_loss_weight: float
-    """Weight of the real/fake loss."""
-    category_loss_weight: float
-    """Weight of the category loss."""
-    colour_jitter: float
-    """Largest change of brightness, contrast and colour of a training image; 0 for none."""
-    precision: str
-    """`auto`, `fp32`, `bf16` or `fp16`."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_ranges(self, at_least={"stem_stride": 0, "stages": 0})
-        self.training()  # refuses what TrainConfig refuses, before any data is touched
-
-
-@dataclass(frozen=True)
-class FrozenRun(RunConfig):
-    """Parameters of notebook 02."""
-
-    views: int
-    """Variations of each training image whose features are computed, see `frozen.fit_frozen`."""
-    patience: int
-    """Stop after so many epochs without a smaller validation loss; 0 never stops early."""
-    colour_jitter: float
-    """Largest change of brightness, contrast and colour of a training image; 0 for none."""
-    unfrozen_epochs: int
-    """Epochs in which the whole network trains."""
-    unfrozen_learning_rate: float
-    """Peak learning rate of these epochs."""
-    cnn_epochs: int
-    """Epochs of the custom CNN."""
-    cnn_learning_rate: float
-    """Peak learning rate of the custom CNN."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_ranges(self, at_least={"views": 1, "patience": 0, "unfrozen_epochs": 1, "cnn_epochs": 1})
-        self.training()
-
-
-@dataclass(frozen=True)
-class KfoldRun(RunConfig):
-    """Parameters of notebook 03."""
-
-    folds: int
-    """Number of folds."""
-    balance: str
-    """`downsample`, `oversample`, `weights` or `none`, see `TrainConfig.balance`."""
-    schedule: str
-    """`cosine`, `one-cycle`, `plateau` or `constant`."""
-    clip_norm: float
-    """Largest norm of the gradient; 0 turns clipping off."""
-    residual: bool
-    """Give the backbone a high-pass residual beside RGB (see `networks.HighPassResidual`)."""
-    stem_stride: int
-    """Stride of the backbone's first convolution; 0 leaves it as it is."""
-    stages: int
-    """Feature maps of the backbone to keep (see `backbones.Truncated`); 0 keeps all of it."""
-    others: str
-    """Backbones to compare on the first fold, by name, with commas between; may be empty."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_ranges(self, at_least={"folds": 2, "stem_stride": 0, "stages": 0})
-        self.training()
-
-
-@dataclass(frozen=True)
-class ClipRun(RunConfig):
-    """Parameters of notebook 05."""
-
-    n_frames: int
-    """Frames of a clip; 1 for single images."""
-    faces: str
-    """YuNet's .onnx file, or `cascade`: crop every frame to the main face; empty for whole frames."""
-    hidden: int
-    """Units of the LSTM in each direction."""
-    layers: int
-    """Layers of the LSTM."""
-    bidirectional: bool
-    """Whether the LSTM looks at a clip from both ends."""
-    stages: int
-    """Feature maps of the backbone to keep (see `backbones.Truncated`); 0 keeps all of it."""
-    freeze: int
-    """Stages of the backbone that stay as they are; for pretrained weights."""
-    balance: str
-    """`oversample`, `downsample`, `weights` or `none`, see `TrainConfig.balance`."""
-    schedule: str
-    """`plateau`, `cosine`, `one-cycle` or `constant`."""
-    patience: int
-    """Stop after so many epochs without a better validation; 0 never stops early."""
-    finetune_epochs: int
-    """Epochs on the failures and their replay."""
-    finetune_learning_rate: float
-    """Peak learning rate of these epochs."""
-    replay: float
-    """Training clips for each failure."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        least = {
-            "n_frames": 1,
-            "hidden": 1,
-            "layers": 1,
-            "stages": 0,
-            "finetune_epochs": 1,
-        }
-        _check_ranges(self, at_least=least, non_negative=("replay",))
-        self.training()
-
-
-def _is_literal(value: Any) -> bool:
-    if isinstance(value, list):
-        return all(_is_literal(item) for item in value)
-    return value is None or isinstance(value, (str, int, float, bool))
-
-
-def _check_types(config: Any) -> None:
+def check_types(config: Any) -> None:
+    """Refuse a field of another type than it is declared with. Raises `DfdError` that names it."""
     hints = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
         value, wanted = getattr(config, field.name), hints[field.name]
@@ -370,7 +130,8 @@ def _type_name(wanted: Any) -> str:
     )
 
 
-def _check_ranges(config: Any, *, at_least: Mapping[str, int], non_negative: tuple[str, ...] = ()) -> None:
+def check_ranges(config: Any, *, at_least: Mapping[str, int], non_negative: tuple[str, ...] = ()) -> None:
+    """Refuse a field below its bound. Raises `DfdError` that names it."""
     bounds = {**at_least, **dict.fromkeys(non_negative, 0)}
     for name, low in bounds.items():
         value = getattr(config, name)

@@ -16,7 +16,7 @@ from .checkpoint import load_detector
 from .config import TrainConfig
 from .datasets import ImageDataset
 from .files import write_csv
-from .inference import joint_threshold, predict, with_threshold
+from .inference import joint_band, joint_threshold, predict, with_threshold
 from .manifest import fingerprint
 from .models import Detector
 from .splits import kfold
@@ -83,7 +83,9 @@ def cross_validate(
             zip(histories, map(metrics.binary_metrics, tables), strict=True)
         )
     ]
-    together = with_threshold(pd.concat(tables, ignore_index=True), joint_threshold(detectors))
+    together = with_threshold(
+        pd.concat(tables, ignore_index=True), joint_threshold(detectors), joint_band(detectors)
+    )
     together.attrs |= dataset.manifest.attrs
     return CrossValidation(pd.DataFrame(rows), together, detectors, histories)
 

@@ -18,13 +18,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm.auto import tqdm
 
-from .config import RunConfig
 from .demo import demo_manifest
 from .errors import DfdError
 from .files import atomic_path, write_json
 from .imageio import ImageError, fit_image, read_image
 from .manifest import open_data, root_of, subsample
 from .paths import cache_root
+from .runs import RunConfig
 
 CACHE_LIMIT_BYTES = 8 * 2**30
 """Decoded data sets above this size are read from their files each epoch; the cache is kept below it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -122,6 +122,21 @@ def pick_samples(predictions: pd.DataFrame, n: int = 8) -> np.ndarray:
     rank = sure.groupby(kind).rank(ascending=False, method="first")
     chosen = pd.DataFrame({"rank": rank, "sure": -sure}).sort_values(["rank", "sure"]).index[:n]
     return predictions.index.isin(chosen)
+
+
+def surest(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Take for each image the prediction of the model that is surest of its verdict.
+
+    Args:
+        tables: Predictions of the same images in the same order, by the name of their model.
+
+    Returns:
+        The predictions, with the column `model`.
+    """
+    sure = np.stack([(table["p_fake"] - 0.5).abs() for table in tables.values()])
+    rows = pd.concat([table.assign(model=name) for name, table in tables.items()], ignore_index=True)
+    n = sure.shape[1]
+    return rows.iloc[sure.argmax(0) * n + np.arange(n)].reset_index(drop=True)
 
 
 def save_samples(

@@ -20,7 +20,7 @@ from .models import Detector
 from .networks import Logits
 
 _KEY = "dfdlib"
-_FIELDS = ("image_size", "categories", "threshold", "temperature", "origin", "provenance")
+_FIELDS = ("image_size", "categories", "threshold", "band", "temperature", "origin", "provenance")
 
 
 class OnnxNetwork(nn.Module):
@@ -81,7 +81,7 @@ def export_onnx(detector: Detector, path: str | Path) -> None:
     about |= {
         "labels": {"0": "real", "1": "fake"},
         "input": f"float32 [batch, 3, {size}, {size}], RGB, 0 to 1",
-        "output": "p_fake = sigmoid(fake / temperature); fake from threshold on",
+        "output": "p_fake = sigmoid(fake / temperature); fake from threshold on; can't tell within band",
         "bytes": len(graph),
         "checksum": hashlib.sha256(graph).hexdigest(),
     }
@@ -109,7 +109,8 @@ def load_onnx(path: str | Path) -> Detector:
         raise DfdError(f"{path} is not an ONNX model that dfdlib exported, or is damaged.") from error
     if about["checksum"] != hashlib.sha256(data[: about["bytes"]]).hexdigest():
         raise DfdError(f"{path} is damaged: its checksum does not match. Copy it anew, or export again.")
-    fields = {name: about[name] for name in _FIELDS} | {"categories": tuple(about["categories"])}
+    fields = {name: about.get(name) for name in _FIELDS} | {"categories": tuple(about["categories"])}
+    fields["band"] = tuple(fields["band"]) if fields["band"] else None
     return Detector(network, "onnx", {}, **fields)
 
 

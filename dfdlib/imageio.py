@@ -51,6 +51,14 @@ class ImageError(DfdError):
     """An image that cannot be read; the message names the file and the reason."""
 
 
+class UnknownFormatError(ImageError):
+    """A file that is no image, or of a format that is not read."""
+
+
+class TooLargeError(ImageError):
+    """An image of more pixels than are allowed."""
+
+
 def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode an image file, whatever its format and mode.
 
@@ -112,10 +120,10 @@ def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.nda
         except ImageError:
             raise
         except Image.UnidentifiedImageError:
-            raise ImageError(f"{name} is not an image in a known format.") from None
+            raise UnknownFormatError(f"{name} is not an image in a known format.") from None
         except Image.DecompressionBombError:
             limit = min(max_pixels, 2 * Image.MAX_IMAGE_PIXELS)  # Pillow refuses above twice its constant
-            raise ImageError(f"{name} has more than {limit:,} pixels; reduce it first.") from None
+            raise TooLargeError(f"{name} has more than {limit:,} pixels; reduce it first.") from None
         except MemoryError:
             raise ImageError(f"{name} does not fit into memory; reduce it first.") from None
         except Exception as error:  # decoders raise many kinds; each means that the file is damaged
@@ -218,7 +226,9 @@ def _available_formats() -> list[str]:
 def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
-        raise ImageError(f"{name} has {width} × {height} pixels, more than {max_pixels:,}; reduce it first.")
+        raise TooLargeError(
+            f"{name} has {width} × {height} pixels, more than {max_pixels:,}; reduce it first."
+        )
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

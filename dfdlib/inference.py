@@ -11,6 +11,7 @@ from scipy.special import expit, logit, softmax
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from .calibration import CANT_TELL
 from .datasets import ImageDataset, make_loader
 from .errors import DfdError
 from .models import Detector
@@ -114,7 +115,19 @@ def combined(detectors: Sequence[Detector], tables: Sequence[pd.DataFrame]) -> p
         table[names] = np.mean([one[names] for one in tables], axis=0)
         table["predicted_category"] = table[names].idxmax(axis=1).str.removeprefix("p_")
         table["category_confidence"] = table[names].max(axis=1)
-    return with_threshold(table, joint_threshold(detectors))
+    return with_threshold(table, joint_threshold(detectors), joint_band(detectors))
+
+
+def joint_band(detectors: Sequence[Detector]) -> tuple[float, float] | None:
+    """Return the "can't tell" band of several detectors together: the mean of theirs, as logits.
+
+    None where one of them has none.
+    """
+    if any(detector.band is None for detector in detectors):
+        return None
+    ends = logit(np.clip([detector.band for detector in detectors], 0, 1)).mean(0)
+    low, high = expit(ends)
+    return float(low), float(high if high < 1 else np.nextafter(1, 2))
 
 
 def joint_threshold(detectors: Sequence[Detector]) -> float:
@@ -135,24 +148,34 @@ def predictions_table(
 
     Returns:
         The manifest's columns and `logit` (after temperature), `p_fake` (0 to 1), `predicted` (real or fake,
-        by the threshold) and, with categories, `predicted_category`, `category_confidence` and
+        by the threshold), `verdict` (the same, or `can't tell` within the detector's band) and, with categories, `predicted_category`, `category_confidence` and
         `p_<category>`. `attrs["threshold"]` keeps the threshold.
     """
     table = manifest.reset_index(drop=True).copy()
     table["logit"] = fake_logits.astype(np.float64) / detector.temperature
     table["p_fake"] = expit(table["logit"])
-    table["predicted"] = None  # in its place among the columns
+    table["predicted"] = table["verdict"] = None  # in their place among the columns
     if category_logits is not None:
         probabilities = softmax(category_logits.astype(np.float64), axis=1)
         table["predicted_category"] = np.asarray(detector.categories, object)[probabilities.argmax(1)]
         table["category_confidence"] = probabilities.max(1)
         for i, name in enumerate(detector.categories):
             table[f"p_{name}"] = probabilities[:, i]
-    return with_threshold(table, detector.threshold)
+    return with_threshold(table, detector.threshold, detector.band)
 
 
-def with_threshold(predictions: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """Return predictions that call an image fake from `threshold` on; `attrs["threshold"]` keeps it."""
-    table = predictions.assign(predicted=np.where(predictions["p_fake"] >= threshold, "fake", "real"))
+def with_threshold(
+    predictions: pd.DataFrame, threshold: float, band: tuple[float, float] | None = None
+) -> pd.DataFrame:
+    """Return predictions that call an image fake from `threshold` on; `attrs["threshold"]` keeps it.
+
+    Within a band, from its first up to its second end, the `verdict` is `can't tell`.
+    """
+    p_fake = predictions["p_fake"].to_numpy(float)
+    predicted = np.where(p_fake >= threshold, "fake", "real").astype(object)
+    verdict = predicted.copy()
+    if band is not None:
+        verdict[(p_fake >= band[0]) & (p_fake < band[1])] = CANT_TELL
+    table = predictions.assign(predicted=predicted, verdict=verdict)
     table.attrs |= {"threshold": threshold}
     return table

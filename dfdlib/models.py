@@ -32,6 +32,9 @@ class Detector:
     """Frames of the clips that it looks at; 0 for single images."""
     threshold: float = 0.5
     """An image is called fake from this `p_fake` on; chosen on validation images."""
+    band: tuple[float, float] | None = None
+    """From the first up to the second `p_fake` the verdict is "can't tell" (see `calibration.abstain_band`);
+    None where no band was fitted."""
     temperature: float = 1.0
     """Divides the fake logit before the sigmoid (Guo et al. 2017); fitted on validation images."""
     origin: str = SCRATCH

@@ -23,7 +23,7 @@ from .manifest import LABELS, root_of
 
 # Okabe & Ito 2008: told apart by colour-blind readers and in print.
 REAL, FAKE, GREY = "#0072B2", "#D55E00", "#7F7F7F"
-_GENERATORS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#882255", "#7F7F7F")
+SERIES = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#882255", "#7F7F7F")
 _DASHES = ("-",) * 4 + ("--",) * 4  # a second cue, where colour is lost
 _LEGEND = {"frameon": True, "framealpha": 0.9, "edgecolor": "none"}
 _STYLE = {
@@ -215,7 +215,7 @@ def roc(predictions: pd.DataFrame, max_generators: int = 8) -> Figure:
     x, y, _ = roc_curve(fake, score)
     label = f"all: AUC {value:.3f} (95 %: {low:.3f} to {high:.3f})"
     axis.plot(x, y, lw=2.2, color="black", zorder=3, label=label)
-    if known["generator"].nunique() <= min(max_generators, len(_GENERATORS)):
+    if known["generator"].nunique() <= min(max_generators, len(SERIES)):
         _roc_of_generators(axis, known)
     called = score >= threshold
     marks = {"ls": "none", "mfc": "white", "mec": "black", "mew": 1.5, "zorder": 4}
@@ -334,7 +334,7 @@ def worst_mistakes(predictions: pd.DataFrame, n: int = 12) -> Figure:
 def _roc_of_generators(axis: Axes, known: pd.DataFrame) -> None:
     reals = known[known["label"] == "real"]
     fakes = known[known["label"] == "fake"].groupby("generator")
-    for (name, part), colour, dashes in zip(fakes, _GENERATORS, _DASHES, strict=False):
+    for (name, part), colour, dashes in zip(fakes, SERIES, _DASHES, strict=False):
         fake = np.repeat([0, 1], [len(reals), len(part)])
         score = np.concatenate([reals["p_fake"], part["p_fake"]])
         x, y, _ = roc_curve(fake, score)

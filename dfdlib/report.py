@@ -20,10 +20,11 @@ import pandas as pd
 from sklearn.metrics import classification_report
 
 from . import intervals, metrics, paths
-from .config import NotebookRun
+from .config import TrainConfig
 from .errors import DfdError
 from .files import atomic_path, write_csv, write_json
 from .manifest import fingerprint, root_of
+from .runs import NotebookRun
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,6 +36,8 @@ _CONTENTS = {
     "best_model*.pt*": "the detector of the best epoch: dfdlib.load_detector(...)",
     "training_log*.csv": "losses and validation metrics, a row an epoch",
     "test.csv": "predictions of the test images",
+    "localisation.csv": "how well heatmaps find the manipulated region",
+    "removal.csv": "p_fake as the pixels that heatmaps mark are taken away",
     "out_of_fold.csv": "predictions of each image by the fold that held it out",
     "failures.json": "what was called wrongly",
     "duplicates.csv": "pairs of images that show the same",
@@ -47,18 +50,21 @@ _CONTENTS = {
 
 @dataclass
 class Report:
-    """The results of one run of one notebook, in one folder."""
+    """The results of one run, such as that of a notebook, in one folder."""
 
     notebook: str
-    """Name of the notebook, e.g. `04-multitask-effv2`."""
-    run: NotebookRun
-    """The parameters of the run."""
+    """Name of the notebook, e.g. `04-multitask-effv2`, or of another kind of run."""
+    run: NotebookRun | TrainConfig
+    """The settings of the run."""
+    folder: str | Path = ""
+    """Folder of the results; empty for the notebook's own."""
     started: float = field(default_factory=time.time)
 
     @property
     def out_dir(self) -> Path:
-        """The folder of the results: `out_dir`, or `reports/<notebook>/`."""
-        return Path(self.run.out_dir) if self.run.out_dir else paths.reports_root() / self.notebook
+        """The folder of the results: `folder`, or the run's `out_dir`, or `reports/<notebook>/`."""
+        stated = self.folder or getattr(self.run, "out_dir", "")
+        return Path(stated) if stated else paths.reports_root() / self.notebook
 
     def save_figure(
         self, figure: Figure, name: str, data: pd.DataFrame | None = None, **about: Any
@@ -171,7 +177,7 @@ def public_table(predictions: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns `file`, `prediction` (real or fake), `p_fake`, `confidence` (probability of the side that was
-        predicted), `category` and `category_confidence` where they are predicted, and `true_label` and
+        predicted), `verdict` (real, fake or can't tell), `category` and `category_confidence` where they are predicted, and `true_label` and
         `true_category` (empty where not known). A text that a spreadsheet would take for a formula starts
         with an apostrophe.
     """
@@ -184,6 +190,7 @@ def public_table(predictions: pd.DataFrame) -> pd.DataFrame:
             "confidence": np.where(predictions["predicted"] == "fake", p_fake, 1 - p_fake).round(6),
         }
     )
+    table["verdict"] = predictions["verdict"] if "verdict" in predictions else predictions["predicted"]
     if "predicted_category" in predictions:
         table["category"] = predictions["predicted_category"]
         table["category_confidence"] = predictions["category_confidence"].round(6)

@@ -1,13 +1,15 @@
-"""Predictions for any number of files, at constant memory, into a CSV that an interrupted run continues."""
+"""Predictions for any number of images and videos, at constant memory, into a CSV that an interrupted run
+continues."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -17,18 +19,23 @@ import torch
 from tqdm.auto import tqdm
 
 from .errors import DfdError
+from .faces import FaceDetector
 from .files import write_json
 from .imageio import ImageError, fit_image, read_image
-from .inference import combined, joint_threshold, judge, predictions_table, with_threshold
+from .inference import combined, joint_band, joint_threshold, judge, predictions_table, with_threshold
 from .manifest import fingerprint, root_of
 from .models import Detector
 from .report import public_table
 from .tta import check_views
+from .videos import VIDEO_SUFFIXES, read_subject
 
 _AHEAD = 4
 """Batches that are decoded while one is judged."""
 
+_FRAMES_AT_ONCE = 64
+
 Decoded = tuple[dict[int, np.ndarray], str]
+"""Frames of a file by image size, uint8 [T, S, S, 3] (one of an image); or the reason why there are none."""
 
 
 @dataclass
@@ -55,8 +62,13 @@ def predict_files(
     threshold: float | None = None,
     batch_size: int = 32,
     workers: int = 0,
+    n_frames: int = 32,
+    faces: FaceDetector | None = None,
 ) -> Streamed:
-    """Judge the files of a manifest and write a row for each as it goes.
+    """Judge the images and videos of a manifest and write a row for each as it goes.
+
+    A detector for images judges frames of a video, whose logits are averaged; one for clips judges as many
+    frames as it was trained on, spread over the video.
 
     The rows go to `<csv>.partial` and become the CSV at the end; an interrupted run with the same detectors,
     files and views goes on where it stopped.
@@ -67,35 +79,41 @@ def predict_files(
         csv: Where the table goes: the columns of `report.public_table`, and `error`, which is empty or says
             why a file could not be read; it then has no prediction.
         tta: Views, see `tta.VIEWS`.
-        threshold: Called fake from this `p_fake` on; the detectors' own when not given.
+        threshold: Called fake from this `p_fake` on, without a band; the detectors' own when not given.
         batch_size: Files a forward pass.
         workers: Threads that decode; 0 for one a core.
+        n_frames: Frames of a video that detectors for images judge.
+        faces: Crop the frames of videos to the main face.
 
     Raises:
         DfdError: Detectors that do not fit together, an unknown view, or a CSV that cannot be written.
     """
     check_views(tta)
     manifest, csv = manifest.reset_index(drop=True), Path(csv)
-    partial, notes = csv.with_name(csv.name + ".partial"), csv.with_name(csv.name + ".partial.json")
+    n_frames = _frames_to_read(detectors, n_frames)
+    unfinished, notes = csv.with_name(csv.name + ".partial"), csv.with_name(csv.name + ".partial.json")
     identity = _identity(detectors, manifest, tta, threshold)
-    done = _resumable(partial, notes, identity)
+    identity |= {"n_frames": n_frames, "faces": faces.name if faces else ""}
+    read = partial(_read, root_of(manifest), detectors, n_frames, faces)
+    done = _resumable(unfinished, notes, identity)
     csv.parent.mkdir(parents=True, exist_ok=True)
     write_json(notes, identity)
     unreadable: list[str] = []
     with (
-        partial.open("a", newline="", encoding="utf-8") as stream,
+        unfinished.open("a", newline="", encoding="utf-8") as stream,
         tqdm(
             desc="predicting", total=len(manifest), initial=done, unit="file", disable=len(manifest) < 200
         ) as bar,
     ):
-        for start, decoded in _decoded(manifest, done, detectors, batch_size, workers):
+        for start, decoded in _decoded(manifest["path"].iloc[done:], read, batch_size, workers):
+            start += done
             rows = manifest.iloc[start : start + len(decoded)]
             table = _judged(detectors, rows, decoded, tta, threshold)
             table.to_csv(stream, index=False, header=start == 0, lineterminator="\n")
             stream.flush()
             unreadable += [error for _, error in decoded if error]
             bar.update(len(decoded))
-    partial.replace(csv)
+    unfinished.replace(csv)
     notes.unlink()
     n_fake = sum((chunk["prediction"] == "fake").sum() for chunk in pd.read_csv(csv, chunksize=100_000))
     return Streamed(csv, len(manifest), done, unreadable, int(n_fake))
@@ -109,7 +127,7 @@ def _judged(
     threshold: float | None,
 ) -> pd.DataFrame:
     """Return the public rows of one batch; files that could not be read have only their error."""
-    blank = rows.assign(p_fake=np.nan, predicted="").reset_index(drop=True)
+    blank = rows.assign(p_fake=np.nan, predicted="", verdict="").reset_index(drop=True)
     if detectors[0].categories:
         blank = blank.assign(predicted_category="", category_confidence=np.nan)
     public = public_table(blank)
@@ -117,37 +135,108 @@ def _judged(
     if readable:
         tables = []
         for detector in detectors:
-            pixels = np.stack([decoded[i][0][detector.image_size] for i in readable])
-            logits = judge(detector, torch.from_numpy(pixels).permute(0, 3, 1, 2), tta)
-            category = logits.category.numpy() if logits.category is not None else None
-            tables.append(predictions_table(detector, rows.iloc[readable], logits.fake.numpy(), category))
-        limit = joint_threshold(detectors) if threshold is None else threshold
-        table = public_table(with_threshold(combined(detectors, tables), limit)).set_axis(readable)
+            fake, category = _logits(detector, [decoded[i][0][detector.image_size] for i in readable], tta)
+            tables.append(predictions_table(detector, rows.iloc[readable], fake, category))
+        limit, band = joint_threshold(detectors), joint_band(detectors)
+        if threshold is not None:
+            limit, band = threshold, None
+        table = public_table(with_threshold(combined(detectors, tables), limit, band)).set_axis(readable)
         public = table.reindex(public.index).combine_first(public)[public.columns]
     return public.assign(error=[error for _, error in decoded])
 
 
+def _frames_to_read(detectors: Sequence[Detector], n_frames: int) -> int:
+    """Return the frames of a video that the detectors look at."""
+    lengths = {detector.n_frames for detector in detectors}
+    if len(lengths) > 1:
+        raise DfdError("detectors for images and for clips of other lengths cannot judge together.")
+    if n_frames < 1:
+        raise DfdError(f"`n_frames` is {n_frames}; it must be at least 1.")
+    return max(lengths, default=0) or n_frames
+
+
+def _read(
+    root: Path, detectors: Sequence[Detector], n_frames: int, faces: FaceDetector | None, path: str
+) -> Decoded:
+    """Decode a file at the size of each detector."""
+    video = Path(path).suffix.lower() in VIDEO_SUFFIXES
+    try:
+        if not video and any(detector.n_frames for detector in detectors):
+            raise ImageError(f"{root / path} is no video; this detector judges clips.")
+        frames = read_subject(root / path, n_frames, faces) if video else [read_image(root / path)]
+    except ImageError as error:
+        return {}, str(error)
+    sizes = {detector.image_size for detector in detectors}
+    return {size: np.stack([fit_image(frame, size) for frame in frames]) for size in sizes}, ""
+
+
+def _logits(
+    detector: Detector, clips: Sequence[np.ndarray], tta: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Judge clips, uint8 [T, S, S, 3] each; return logits [N] and [N, C], frames averaged."""
+    frames = torch.from_numpy(np.concatenate(clips)).permute(0, 3, 1, 2)
+    if detector.n_frames:
+        frames = frames.unflatten(0, (len(clips), detector.n_frames))
+        step, ends = max(1, _FRAMES_AT_ONCE // detector.n_frames), np.arange(len(clips))
+    else:
+        step, ends = _FRAMES_AT_ONCE, np.cumsum([0, *map(len, clips[:-1])])
+    parts = [judge(detector, part, tta) for part in frames.split(step)]
+    counts = np.diff([*ends, len(frames)])
+    fake = np.add.reduceat(torch.cat([part.fake for part in parts]).numpy(), ends) / counts
+    if parts[0].category is None:
+        return fake, None
+    category = np.add.reduceat(torch.cat([part.category for part in parts]).numpy(), ends, axis=0)
+    return fake, category / counts[:, None]
+
+
+def frame_scores(
+    detectors: Sequence[Detector],
+    path: str | Path,
+    n_frames: int = 32,
+    faces: FaceDetector | None = None,
+    tta: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Judge the frames of one video by detectors for images.
+
+    Args:
+        detectors: One detector or an ensemble, see `inference.combined`.
+        path: The video.
+        n_frames: How many frames, spread over it.
+        faces: Crop the frames to the main face.
+        tta: Views, see `tta.VIEWS`.
+
+    Returns:
+        A predictions table with `video` and `frame`, see `plots_clips.timeline` and `metrics.video_level`.
+
+    Raises:
+        DfdError: The video cannot be read, or a detector for clips, which sees no single frame.
+    """
+    if any(detector.n_frames for detector in detectors):
+        raise DfdError("a detector for clips gives one verdict on a video, not one a frame.")
+    path = Path(path)
+    decoded, error = _read(path.parent, detectors, n_frames, faces, path.name)
+    if error:
+        raise ImageError(error)
+    about = {"path": [f"{path.name}#{i}" for i in range(n_frames)], "label": None, "category": None}
+    rows = pd.DataFrame(about).assign(video=path.name, frame=range(n_frames), group=path.name)
+    tables = []
+    for detector in detectors:
+        fake, category = _logits(detector, decoded[detector.image_size][:, None], tta)
+        tables.append(predictions_table(detector, rows, fake, category))
+    return combined(detectors, tables)
+
+
 def _decoded(
-    manifest: pd.DataFrame, start: int, detectors: Sequence[Detector], batch_size: int, workers: int
+    paths: pd.Series, read: Callable[[str], Decoded], batch_size: int, workers: int
 ) -> Iterator[tuple[int, list[Decoded]]]:
-    """Yield the position of each batch and its decoded images, a few batches ahead of their use."""
-    root, sizes = root_of(manifest), sorted({detector.image_size for detector in detectors})
-
-    def decode(path: str) -> Decoded:
-        try:
-            image = read_image(root / path)
-        except ImageError as error:
-            return {}, str(error)
-        return {size: fit_image(image, size) for size in sizes}, ""
-
+    """Yield the position of each batch and its decoded files, a few batches ahead of their use."""
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        waiting = iter(range(start, len(manifest), batch_size))
+        waiting = iter(range(0, len(paths), batch_size))
         queue: list[tuple[int, list[Future[Decoded]]]] = []
 
         def fill() -> None:
             for place in islice(waiting, _AHEAD - len(queue)):
-                paths = manifest["path"].iloc[place : place + batch_size]
-                queue.append((place, [pool.submit(decode, path) for path in paths]))
+                queue.append((place, [pool.submit(read, path) for path in paths[place : place + batch_size]]))
 
         fill()
         while queue:
@@ -156,15 +245,15 @@ def _decoded(
             yield place, [future.result() for future in futures]
 
 
-def _resumable(partial: Path, notes: Path, identity: dict[str, object]) -> int:
+def _resumable(unfinished: Path, notes: Path, identity: dict[str, object]) -> int:
     """Return how many files an interrupted run of the same kind has judged; cut off its last broken line."""
-    if not partial.exists() or not notes.exists() or json.loads(notes.read_text()) != identity:
-        partial.unlink(missing_ok=True)
+    if not unfinished.exists() or not notes.exists() or json.loads(notes.read_text()) != identity:
+        unfinished.unlink(missing_ok=True)
         return 0
-    whole = partial.read_bytes().rpartition(b"\n")[0]
-    with partial.open("r+b") as stream:
+    whole = unfinished.read_bytes().rpartition(b"\n")[0]
+    with unfinished.open("r+b") as stream:
         stream.truncate(len(whole) + 1 if whole else 0)
-    return len(pd.read_csv(partial)) if whole else 0
+    return len(pd.read_csv(unfinished)) if whole else 0
 
 
 def _identity(
@@ -175,7 +264,9 @@ def _identity(
         raise DfdError("there is no detector to predict with; name at least one.")
     digests = []
     for detector in detectors:
-        digest = hashlib.sha256(repr((detector.name, detector.arguments, detector.threshold)).encode())
+        digest = hashlib.sha256(
+            repr((detector.name, detector.arguments, detector.threshold, detector.band)).encode()
+        )
         for tensor in detector.network.state_dict().values():
             digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         digests.append(digest.hexdigest())

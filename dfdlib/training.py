@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 
 from . import metrics
 from .augmentation import augment
+from .calibration import abstain_band
 from .checkpoint import load_checked, load_detector, save_checked, save_detector
 from .config import TrainConfig
 from .datasets import Batch, GroupShuffle, ImageDataset, make_loader
@@ -256,7 +257,8 @@ class _Run:
         self.accelerator.wait_for_everyone()
         best = load_detector(self.out_dir / BEST)
         self.detector.network.load_state_dict(best.network.state_dict())
-        self.detector.threshold, self.detector.temperature = best.threshold, best.temperature
+        for name in ("threshold", "temperature", "band"):
+            setattr(self.detector, name, getattr(best, name))
         self.detector.provenance = best.provenance
         self.accelerator.wait_for_everyone()
         if self.is_main:
@@ -320,11 +322,14 @@ class _Run:
             )
 
     def _calibrated(self, fake: np.ndarray, category: np.ndarray | None) -> pd.DataFrame:
-        """Fit temperature and threshold to validation logits; return the predictions with them."""
+        """Fit temperature, threshold and band to validation logits; return the predictions with them."""
         truth = self.val.fake.numpy()
         self.detector.temperature = metrics.fit_temperature(truth, fake)
         scaled = predictions_table(self.detector, self.val.manifest, fake, category)
-        self.detector.threshold = metrics.choose_threshold(truth, scaled["p_fake"].to_numpy())
+        p_fake = scaled["p_fake"].to_numpy()
+        self.detector.threshold = metrics.choose_threshold(truth, p_fake)
+        band = abstain_band(truth, p_fake, self.detector.threshold)
+        self.detector.band = (band.low, band.high)
         return predictions_table(self.detector, self.val.manifest, fake, category)
 
 

@@ -19,6 +19,7 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # damage is reported by o
 import cv2
 
 from .errors import DfdError
+from .faces import FaceDetector, crop_face, follow_face
 from .imageio import IMAGE_SUFFIXES, MAX_PIXELS, ImageError, read_image
 from .layouts import LABEL_WORDS, SPLIT_WORDS, read_places
 
@@ -101,6 +102,29 @@ def read_frames(path: str | Path, n_frames: int, max_pixels: int = MAX_PIXELS) -
     if len(frames) != n_frames:
         raise ImageError(f"{path} holds no frame that can be decoded; it is damaged or no video.")
     return np.stack(frames)
+
+
+def read_subject(path: str | Path, n_frames: int, faces: FaceDetector | None = None) -> list[np.ndarray]:
+    """Read frames of a video, cropped to the main face where a detector of faces is given.
+
+    Args:
+        path: A video file, or a folder of images.
+        n_frames: How many, see `read_frames`.
+        faces: Finds the face, which is followed over the frames.
+
+    Returns:
+        T images, uint8 [H, W, 3]; crops differ in size.
+
+    Raises:
+        ImageError: See `read_frames`; or no face is found.
+    """
+    frames = read_frames(path, n_frames)
+    if faces is None:
+        return list(frames)
+    boxes = follow_face(frames, faces, every=max(1, n_frames // 8))
+    if boxes is None:
+        raise ImageError(f"{path} shows no face that can be found.")
+    return [crop_face(frame, box) for frame, box in zip(frames, boxes, strict=True)]
 
 
 def _spread(path: Path, n_frames: int, total: int) -> list[np.ndarray]:

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from dfdlib import DfdError
-from dfdlib.config import MultitaskRun, TrainConfig
+from dfdlib.config import TrainConfig
+from dfdlib.runs import MultitaskRun
 
 PARAMETERS = {
     "data_dir": "",

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 from dfdlib import DfdError, metrics, report
-from dfdlib.config import RunConfig
 from dfdlib.manifest import fingerprint
+from dfdlib.runs import RunConfig
 
 SETTINGS = {
     "data_dir": "",
@@ -160,7 +160,7 @@ def test_the_public_table(results, predictions):
     assert path == results.out_dir / "test.csv"
     table = pd.read_csv(path, keep_default_na=False)
     assert list(table) == [
-        *("file", "prediction", "p_fake", "confidence", "category", "category_confidence"),
+        *("file", "prediction", "p_fake", "confidence", "verdict", "category", "category_confidence"),
         *("true_label", "true_category"),
     ]
     assert table["prediction"].tolist() == ["real", "fake", "fake", "real"]
@@ -171,7 +171,7 @@ def test_the_public_table(results, predictions):
 def test_the_public_table_of_unlabelled_images_without_categories(predictions):
     plain = predictions.drop(columns=["predicted_category", "category_confidence"]).assign(label=None)
     table = report.public_table(plain)
-    assert list(table) == ["file", "prediction", "p_fake", "confidence", "true_label", "true_category"]
+    assert list(table) == ["file", "prediction", "p_fake", "confidence", "verdict", "true_label", "true_category"]
     assert table["true_label"].isna().all()
 
 

@@ -1,0 +1,240 @@
+"""What the server does with an image, apart from HTTP."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from ..errors import DfdError
+from ..explain import Explanation, heatmaps, overlay
+from ..imageio import ImageError, TooLargeError, UnknownFormatError, decode_image, fit_image
+from ..inference import judge, predictions_table
+from ..models import Detector
+from ..networks import Logits
+
+MAX_PIXELS = 40_000_000
+"""Larger uploads are refused before they are decoded."""
+_SHOWN_SIDE = 640
+"""Longest side of the pictures that are sent back, in pixels."""
+_REMEMBERED = 2000
+"""Verdicts that feedback can refer to."""
+FIGURES = ("roc", "confusion_real_fake", "learning_curves", "generators")
+"""Figures of a detector's own report that the dashboard shows."""
+
+
+_ONE = pd.DataFrame({"path": ["the image"]})
+
+
+class UploadError(DfdError):
+    """An upload that cannot be judged; `status` is the HTTP status that says so."""
+
+    def __init__(self, message: str, status: int) -> None:
+        """Set the sentence for the user and the status."""
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An image as it came in."""
+
+    pixels: np.ndarray
+    """uint8 [H, W, 3]."""
+    sha256: str
+    """Of the bytes, in hex."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of how it was read."""
+
+
+class Service:
+    """Detectors that threads may share."""
+
+    def __init__(
+        self, models: Mapping[str, Detector], folders: Mapping[str, Path] | None = None, notice: str = ""
+    ) -> None:
+        """Take the detectors.
+
+        Args:
+            models: Detectors for images, by the name that users see.
+            folders: Folder of each detector's report, where it has one.
+            notice: What the page says above all, such as what the detectors do not know.
+
+        Raises:
+            DfdError: No detector, or one for clips.
+        """
+        if not models:
+            raise DfdError("there is no detector to serve; name at least one.")
+        for name, detector in models.items():
+            if detector.n_frames:
+                raise DfdError(f"{name} is a detector for clips; the page judges single images.")
+        self.models, self.folders, self.notice = dict(models), dict(folders or {}), notice
+        self._recent: OrderedDict[str, list[dict[str, Any]]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, data: bytes) -> Upload:
+        """Decode an upload. Raises `UploadError` with a sentence for the user."""
+        try:
+            pixels = decode_image(data, "the image", MAX_PIXELS)
+        except ImageError as error:
+            status = 400 if not data else 422
+            if isinstance(error, TooLargeError):
+                status = 413
+            elif isinstance(error, UnknownFormatError):
+                status = 415
+            raise UploadError(_sentence(str(error)), status) from error
+        with Image.open(io.BytesIO(data)) as image:
+            moving = getattr(image, "is_animated", False) and image.format != "MPO"
+        notes = ("Only the first frame of this animation was judged.",) if moving else ()
+        return Upload(pixels, hashlib.sha256(data).hexdigest(), notes)
+
+    def predict(self, upload: Upload) -> dict[str, Any]:
+        """Judge an image by every detector, and explain it by the surest one that can be explained.
+
+        Returns:
+            `predictions`: for each detector `model_name`, `label`, `verdict` (label, or `can't tell`),
+            `confidence` (probability of the label), `p_fake`, `threshold`, `band`, and `category` where it
+            names one. `verdict` is that of the surest. `grad_cam_model_name`, `dynamic_grad_cam` (overlay) and
+            `heatmap` (colours alone, transparent where the detector did not look), as data URLs or None.
+        """
+        predictions, explanations = [], {}
+        for name, detector in self.models.items():
+            pixels = fit_image(upload.pixels, detector.image_size)[None]
+            logits, explanation = _explained(detector, pixels)
+            predictions.append(_prediction(name, detector, logits))
+            if explanation is not None:
+                explanations[name] = explanation
+        sure = {one["model_name"]: abs(one["p_fake"] - 0.5) for one in predictions}
+        explained = max(explanations, key=sure.__getitem__, default=None)
+        surest = max(predictions, key=lambda one: sure[one["model_name"]])
+        with self._lock:
+            self._recent[upload.sha256] = predictions
+            self._recent.move_to_end(upload.sha256)
+            while len(self._recent) > _REMEMBERED:
+                self._recent.popitem(last=False)
+        answer = {
+            "predictions": predictions,
+            "verdict": surest["verdict"],
+            "grad_cam_model_name": explained,
+            "dynamic_grad_cam": None,
+            "heatmap": None,
+            "image_sha256": upload.sha256,
+            "notes": list(upload.notes),
+        }
+        if explained is not None:
+            heat = explanations[explained].heatmap[0]
+            answer["dynamic_grad_cam"], answer["heatmap"] = _pictures(upload.pixels, heat)
+        return answer
+
+    def said(self, sha256: str) -> list[dict[str, Any]]:
+        """Return what was predicted for an image. Raises `UploadError` where that is not known any more."""
+        with self._lock:
+            if sha256 in self._recent:
+                return self._recent[sha256]
+        raise UploadError("This image has not been judged since the server started; judge it again.", 409)
+
+    def about(self) -> list[dict[str, Any]]:
+        """Describe each detector, with the metrics of its report where there is one."""
+        return [
+            {
+                "model_name": name,
+                "architecture": detector.arguments.get("backbone", detector.name),
+                "image_size": detector.image_size,
+                "categories": list(detector.categories),
+                "threshold": detector.threshold,
+                "band": list(detector.band) if detector.band else None,
+                "origin": detector.origin,
+                "report": self._report(name),
+            }
+            for name, detector in self.models.items()
+        ]
+
+    def figure(self, index: int, name: str) -> Path:
+        """Return a figure of a detector's report. Raises `UploadError` where there is none."""
+        names = list(self.models)
+        if not 0 <= index < len(names) or name not in FIGURES or names[index] not in self.folders:
+            raise UploadError("There is no such figure.", 404)
+        file = self.folders[names[index]] / f"{name}.png"
+        if not file.is_file():
+            raise UploadError("There is no such figure.", 404)
+        return file.resolve()
+
+    def _report(self, name: str) -> dict[str, Any] | None:
+        folder = self.folders.get(name)
+        if folder is None or not (folder / "metrics.json").is_file():
+            return None
+        try:
+            report = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+            kept = {key: report.get(key) for key in ("data", "metrics", "by_generator", "versions")}
+        except (OSError, ValueError, AttributeError):
+            return None
+        return kept | {"figures": [figure for figure in FIGURES if (folder / f"{figure}.png").is_file()]}
+
+
+def _explained(detector: Detector, pixels: np.ndarray) -> tuple[Logits, Explanation | None]:
+    """Return what a detector says of an image, with the heatmap where it can be explained."""
+    if detector.name == "onnx":
+        return judge(detector, torch.from_numpy(pixels).permute(0, 3, 1, 2)), None
+    explanation = heatmaps(detector, pixels, "predicted")
+    return explanation.logits, explanation
+
+
+def _prediction(name: str, detector: Detector, logits: Logits) -> dict[str, Any]:
+    category = logits.category.numpy() if logits.category is not None else None
+    row = predictions_table(detector, _ONE, logits.fake.numpy(), category).iloc[0]
+    p_fake = float(row["p_fake"])
+    prediction = {
+        "model_name": name,
+        "label": row["predicted"],
+        "verdict": row["verdict"],
+        "confidence": p_fake if row["predicted"] == "fake" else 1 - p_fake,
+        "p_fake": p_fake,
+        "threshold": detector.threshold,
+        "band": list(detector.band) if detector.band else None,
+    }
+    if category is not None:
+        prediction |= {
+            "category": row["predicted_category"],
+            "category_confidence": float(row["category_confidence"]),
+        }
+    return prediction
+
+
+def _pictures(image: np.ndarray, heat: np.ndarray) -> tuple[str, str]:
+    """Return the overlay and the colours alone, as data URLs, reduced to what a page shows."""
+    scale = min(1.0, _SHOWN_SIDE / max(image.shape[:2]))
+    if scale < 1:
+        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    colours = np.zeros((height, width, 4), np.uint8)
+    colours[..., :3] = overlay(image, heat, opacity=1)
+    colours[top : top + side, left : left + side, 3] = 255
+    colours[colours[..., 3] == 0] = 0
+    return _data_url(overlay(image, heat)), _data_url(colours)
+
+
+def _data_url(image: np.ndarray) -> str:
+    """Encode uint8 [H, W, 3 or 4] as a PNG; fast rather than small."""
+    order = cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR
+    _, data = cv2.imencode(".png", cv2.cvtColor(image, order), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    return "data:image/png;base64," + base64.b64encode(data).decode()
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

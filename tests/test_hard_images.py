@@ -1,0 +1,379 @@
+"""Reading what no one would write: the right pixels, or an error that names the file; never a crash or a hang.
+
+Files are decoded in a process of their own, so that a crash or a hang of a decoder is a finding about one file
+and not the end of the tests. `DFD_FUZZ` sets the number of random mutants (200).
+"""
+
+import contextlib
+import io
+import multiprocessing
+import os
+import struct
+import tempfile
+import time
+import warnings
+import zlib
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from image_corpus import (
+    FORMATS,
+    HEIGHT,
+    WIDTH,
+    Case,
+    bmp,
+    cut,
+    encode,
+    exif,
+    flipped,
+    forged,
+    many_scans,
+    mutant,
+    png,
+    png_of_chunks,
+    run_length,
+    scene,
+    tiff,
+    turned,
+    whole_cases,
+    zeroed,
+)
+from PIL import Image, ImageCms, ImageOps
+
+from dfdlib import DfdError
+from dfdlib.imageio import MAX_PIXELS, ImageError, decode_image, fit_image, read_image
+from dfdlib.manifest import fingerprint, read_manifest, scan, write_manifest
+
+resource = pytest.importorskip("resource", reason="limits of memory need a Unix system")
+
+SECONDS = 15
+"""Longer than this for one file is a hang, even on a busy machine."""
+STDERR_LINES = 4
+"""Decoders in C may say why a file is damaged, but not at length."""
+MEMORY = 6 * 2**30
+"""Address space of the process that decodes, in bytes: more than 100 megapixels need, less than a bomb."""
+
+PIXELS = scene()[..., :3]
+GREY = PIXELS[..., 1]
+GREY3 = GREY[..., None].repeat(3, 2)
+
+
+@dataclass
+class Outcome:
+    """What became of a file."""
+
+    kind: str
+    """`decoded`, `refused`, `raised` (another error), `crashed` or `hung`."""
+    message: str = ""
+    pixels: np.ndarray | None = None
+    shape: tuple = ()
+    wrong: str = ""
+    """What an array from a decoder must not be."""
+    warned: list[str] = field(default_factory=list)
+    printed: str = ""
+    seconds: float = 0.0
+    memory: int = 0
+    """Bytes by which the process grew beyond all before."""
+
+
+def decode(name, source, max_pixels):
+    """Decode bytes or a file and note all that happens."""
+    started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        try:
+            read = read_image if isinstance(source, Path) else decode_image
+            made = read(*([source] if isinstance(source, Path) else [source, name]), max_pixels)
+            outcome = Outcome("decoded", "", made if made.size < 2**20 else None, made.shape)
+            if made.dtype != np.uint8 or made.ndim != 3 or made.shape[2] != 3 or made.size == 0:
+                outcome.wrong = f"made {made.dtype} {made.shape}"
+            elif not (made.flags["C_CONTIGUOUS"] and made.flags["WRITEABLE"]):
+                outcome.wrong = "not contiguous and writable"
+        except ImageError as error:
+            outcome = Outcome("refused", str(error))
+        except Exception as error:
+            outcome = Outcome("raised", repr(error))
+    outcome.warned = [str(warning.message) for warning in warned]
+    outcome.seconds = time.monotonic() - started
+    outcome.memory = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    return outcome
+
+
+def serve(pipe, log):
+    """Decode files until the pipe closes; what is printed goes to a file."""
+    os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT), 2)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    with contextlib.suppress(EOFError), open(log) as printed:  # noqa: PTH123
+        while True:
+            outcome = decode(*pipe.recv())
+            outcome.printed = printed.read()
+            pipe.send(outcome)
+
+
+class Decoder:
+    """A process that decodes files, started again when it crashes or hangs."""
+
+    def __init__(self):
+        self.counts = Counter()
+        self._process = None
+
+    def __call__(self, name, source, max_pixels=MAX_PIXELS):
+        """Return the `Outcome` of bytes or of a path."""
+        self._process or self._start()
+        self._pipe.send((name, source, max_pixels))
+        try:
+            outcome = self._pipe.recv() if self._pipe.poll(4 * SECONDS) else Outcome("hung")
+        except EOFError:
+            outcome = Outcome("crashed")
+        if outcome.kind in ("hung", "crashed"):
+            self.close()
+        self.counts[outcome.kind] += 1
+        return outcome
+
+    def _start(self):
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._log = tempfile.NamedTemporaryFile(suffix=".log")  # noqa: SIM115 - lives as long as the process
+        self._process = context.Process(target=serve, args=(theirs, self._log.name), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def close(self):
+        if self._process:
+            self._process.kill()
+            self._process.join()
+            self._pipe.close()
+            self._log.close()
+            self._process = None
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    decoder = Decoder()
+    yield decoder
+    decoder.close()
+
+
+def complaint(outcome, name, want="either", pixels=None, tolerance=0.0):
+    """Return what is wrong with an outcome, or an empty string; `want` is `decoded`, `refused` or `either`."""
+    wrong = [outcome.wrong]
+    if outcome.kind not in ("decoded", "refused"):
+        wrong.append(f"{outcome.kind} {outcome.message}")
+    elif want not in ("either", outcome.kind):
+        wrong.append(f"{outcome.kind}, not {want} {outcome.message}")
+    if outcome.kind == "refused" and (not outcome.message.startswith(f"{name} ") or "\n" in outcome.message):
+        wrong.append(f"refused in other words: {outcome.message!r}")
+    if outcome.kind == "decoded" and pixels is not None:
+        wrong.append(difference(outcome, pixels, tolerance))
+    if outcome.warned or outcome.printed.count("\n") > STDERR_LINES:
+        wrong.append(f"said {outcome.warned or outcome.printed!r}")
+    if outcome.seconds > SECONDS:
+        wrong.append(f"took {outcome.seconds:.1f} s")
+    return f"{name}: {'; '.join(filter(None, wrong))}" if any(wrong) else ""
+
+
+def difference(outcome, pixels, tolerance=0.0):
+    """Return how the pixels differ from those wanted, or an empty string."""
+    if outcome.shape != pixels.shape:
+        return f"has shape {outcome.shape}, not {pixels.shape}"
+    gap = np.abs(outcome.pixels.astype(int) - pixels)
+    if tolerance:
+        return f"differs by {gap.mean():.1f} on average" if gap.mean() > tolerance else ""
+    return f"differs by up to {gap.max()}" if gap.max() > 1 else ""
+
+
+def say(complaints):
+    """Return the complaints as one text, for an assertion; empty where there is none."""
+    wrong = [line for line in complaints if line]
+    return "\n".join([f"{len(wrong)} files", *wrong[:20]]) if wrong else ""
+
+
+@cache
+def corpus(label, turns=True):
+    """Return the sound files of a format, in each mode and, where wanted, each orientation."""
+    form = next(form for form in FORMATS if form.label == label)
+    return list(whole_cases((form,), range(1, 9 if turns else 2)))
+
+
+def judge_damaged(decoder, case, seed, flips=50):
+    """Yield complaints about all damaged copies of a file.
+
+    A file without its end must be refused or show what the whole one does (where its pixels were complete),
+    and so must a PNG with a changed byte: every chunk of it has a checksum.
+    """
+    whole = decoder(case.name, case.data).pixels
+    checked = case.label in ("png", "apng") and ".1." in case.name  # the EXIF of others is left unchecked
+    copies = [(how, data, True) for how, data in cut(case.data)]
+    copies += [(how, data, checked) for how, data in flipped(case.data, seed, flips)]
+    copies += [(how, data, False) for how, data in (*zeroed(case.data), *forged(case.data))]
+    for how, data, same in copies:
+        name = f"{case.name} {how}"
+        yield complaint(decoder(name, data, 4_000_000), name, "either", whole if same else None)
+
+
+# --- sound files -----------------------------------------------------------------------------------------
+
+
+def test_the_corpus_is_large_and_no_turn_of_its_scene_passes_for_another():
+    """Otherwise the tests below could not fail."""
+    cases = [case for form in FORMATS for case in corpus(form.label, turns=False)]
+    assert len(cases) >= 150
+    assert len({case.label for case in cases}) >= 25
+    turns = [turned(PIXELS, orientation).astype(int) for orientation in range(1, 9)]
+    for i, first in enumerate(turns):
+        gaps = [np.abs(first - other).mean() for other in turns[:i] if other.shape == first.shape]
+        assert min(gaps, default=255) > 3 * max(form.tolerance for form in FORMATS)
+
+
+@pytest.mark.parametrize("label", [form.label for form in FORMATS])
+def test_every_mode_and_orientation_gives_the_right_pixels(label, decoder):
+    """The pixels that the file was made of, and those of Pillow where its own conversion is right."""
+    wrong = []
+    for case in corpus(label):
+        outcome = decoder(case.name, case.data)
+        wrong.append(complaint(outcome, case.name, "decoded", case.pixels, case.tolerance))
+        if case.name.split(".")[1] in ("1", "L", "P", "RGB", "CMYK", "YCbCr"):
+            with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(case.data)) as image:
+                pillows = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            wrong.append(complaint(outcome, f"{case.name} by Pillow", "decoded", pillows))
+    assert not say(wrong)
+    assert wrong or label.startswith("avif")  # which an old Pillow lacks
+
+
+def _profile():
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+RGB16 = PIXELS.astype(np.uint16) * 257
+GREY_ALPHA = np.dstack([GREY, scene()[..., 3]])
+OVER_WHITE = np.where(scene()[..., 3:] == 255, PIXELS, 255)
+GREY_OVER_WHITE = np.where(scene()[..., 3:] == 255, GREY3, 255)
+BGR = np.ascontiguousarray(PIXELS[..., ::-1])
+BITS565 = (PIXELS >> np.uint8([3, 2, 3])).astype("<u2") @ np.uint16([2048, 32, 1])
+BITS555 = (PIXELS >> 3).astype("<u2") @ np.uint16([1024, 32, 1])
+RAMP = bytes(value for i in range(256) for value in (i, i, i, 0))
+SOUND = {
+    "16-bit-rgb.png": (png(RGB16), PIXELS),
+    "16-bit-rgba.png": (png(np.dstack([RGB16, GREY_ALPHA[..., 1] * np.uint16(257)])), OVER_WHITE),
+    "16-bit-grey-alpha.png": (png(GREY_ALPHA * np.uint16(257)), GREY_OVER_WHITE),
+    "interlaced-rgb.png": (png(PIXELS, True), PIXELS),
+    "interlaced-rgba.png": (png(scene(), True), OVER_WHITE),
+    "interlaced-16-bit.png": (png(RGB16, True), PIXELS),
+    "interlaced-grey.png": (png(GREY[..., None], True), GREY3),
+    "profile.png": (png(PIXELS, chunks=((b"iCCP", b"sRGB\0\0" + zlib.compress(_profile())),)), PIXELS),
+    "bad-profile.png": (png(PIXELS, chunks=((b"iCCP", b"sRGB\0\0" + b"nonsense"),)), PIXELS),
+    "long-text.png": (png(PIXELS, chunks=((b"tEXt", b"workflow\0" + b"x" * 5_000_000),)), PIXELS),
+    "many-texts.png": (png(PIXELS, chunks=((b"tEXt", b"a\0b"),) * 20_000), PIXELS),
+    "gamma.png": (png(PIXELS, chunks=((b"gAMA", struct.pack(">I", 1)),)), PIXELS),
+    "upside-down.bmp": (bmp(BGR.tobytes(), 24, -HEIGHT), PIXELS),
+    "32-bit.bmp": (bmp(np.dstack([BGR, GREY])[::-1].tobytes(), 32), PIXELS),
+    "565.bmp": (bmp(BITS565[::-1].tobytes(), 16, HEIGHT, 3, struct.pack("<III", 0xF800, 0x7E0, 0x1F)), PIXELS),
+    "555.bmp": (bmp(BITS555[::-1].tobytes(), 16), PIXELS),
+    "runs.bmp": (bmp(run_length(GREY), 8, HEIGHT, 1, RAMP), GREY3),
+    "white-is-zero.tif": (tiff((255 - GREY).tobytes(), t262=0), GREY3),
+    "16-bit-rgb.tif": (tiff(RGB16.astype("<u2").tobytes(), t258=[16] * 3, t262=2, t277=3), PIXELS),
+    "planes.tif": (
+        tiff(
+            PIXELS.transpose(2, 0, 1).tobytes(),
+            t258=[8] * 3,
+            t262=2,
+            t273=[8, 8 + GREY.size, 8 + 2 * GREY.size],
+            t277=3,
+            t279=[GREY.size] * 3,
+            t284=2,
+        ),
+        PIXELS,
+    ),
+    "alpha.tif": (tiff(GREY_ALPHA.tobytes(), t258=[8, 8], t277=2, t338=2), GREY_OVER_WHITE),
+    "after-the-end.jpg": (encode(Image.fromarray(GREY), "JPEG", quality=100) + b"more " * 99, GREY3),
+}
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_variants_that_pillow_does_not_write_are_read(name, decoder):
+    data, pixels = SOUND[name]
+    tolerance = 8 if name in ("565.bmp", "555.bmp", "after-the-end.jpg") else 0
+    assert not complaint(decoder(name, data), name, "decoded", pixels, tolerance)
+
+
+TEXT = b"workflow\0\0" + zlib.compress(b"x" * 2_000_000)
+UPRIGHT = (0x0112, 3, 1, struct.pack("<HH", 6, 0))
+ODD_TAG = (0x011A, 2, 4, b"abc\0")  # a resolution in letters
+RGB = Image.fromarray(PIXELS)
+INVERSE16 = (65535 - GREY.astype("<u2") * 257).astype("<u2").tobytes()
+ODD = {
+    "long-compressed-text.png": (png(PIXELS, chunks=((b"zTXt", TEXT),)), PIXELS),
+    "bad-exif.png": (png(PIXELS, chunks=((b"eXIf", b"garbage!"),)), PIXELS),
+    "bad-exif.webp": (encode(RGB, "WEBP", lossless=True, exif=b"Exif\0\0garbage!"), PIXELS),
+    "odd-exif.webp": (encode(RGB, "WEBP", lossless=True, exif=exif(UPRIGHT, ODD_TAG)), turned(PIXELS, 6)),
+    "premultiplied.tif": (tiff(GREY_ALPHA.tobytes(), t258=[8, 8], t277=2, t338=1), GREY_OVER_WHITE),
+    "16-bit-white-is-zero.tif": (tiff(INVERSE16, t258=16, t262=0), GREY3),
+}
+REASONS = {
+    "long-compressed-text.png": "Pillow refuses a text of more than 1 MB, which has nothing to do with pixels",
+    "bad-exif.png": "Pillow's exif_transpose raises on EXIF that it cannot read",
+    "bad-exif.webp": "Pillow's exif_transpose raises on EXIF that it cannot read",
+    "odd-exif.webp": "Pillow's exif_transpose writes the EXIF anew, which fails on odd tags",
+    "premultiplied.tif": "Pillow cannot convert La to RGBA",
+    "16-bit-white-is-zero.tif": "Pillow inverts 8 bits alone: the image comes out as a negative",
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=REASONS[name])) for name in ODD]
+)
+def test_odd_but_whole_files_are_read(name, decoder):
+    data, pixels = ODD[name]
+    assert not complaint(decoder(name, data), name, "decoded", pixels)
+
+
+# --- damaged files ---------------------------------------------------------------------------------------
+
+SAMPLE = ("png", "apng", "jpeg", "jpeg-progressive", "webp", "webp-lossless", "gif", "tiff", "tiff-lzw", "bmp", "ppm")
+
+
+@pytest.mark.parametrize("label", [*SAMPLE, "avif", "jp2"])
+def test_damaged_files_end_in_pixels_or_our_error(label, decoder):
+    cases = [case for case in corpus(label, turns=False) if case.name.split(".")[1] in ("RGB", "P")]
+    for case in cases:
+        assert not say(judge_damaged(decoder, case, seed=len(label)))
+
+
+def test_forged_tags_of_a_tiff_end_in_pixels_or_our_error(decoder):
+    wrong = []
+    for tag in (256, 257, 258, 259, 262, 273, 277, 278, 279, 317, 322, 324, 338, 339):
+        for value in (0, 1, 2, 5, 7, 32, 64, 65535, 2**31, 2**32 - 1, [8] * 5, [2**32 - 1] * 300):
+            name = f"tag {tag} = {value}"
+            wrong.append(complaint(decoder(name, tiff(GREY.tobytes(), **{f"t{tag}": value}), 4_000_000), name))
+    assert not say(wrong)
+
+
+@pytest.mark.parametrize("data", [b"", b"\0", bytes(5000), b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"RIFF", b"II*\0"])
+def test_what_holds_no_image_is_refused(data, decoder):
+    assert not complaint(decoder("holiday.jpg", data), "holiday.jpg", "refused")
+
+
+HEADER = struct.pack(">IIBBBBB", 20_000, 20_000, 1, 0, 0, 0, 0)
+FEW_ROWS = png(PIXELS).replace(struct.pack(">II", WIDTH, HEIGHT), struct.pack(">II", WIDTH, 2 * HEIGHT))
+BOMBS = {
+    "large.png": lambda: png_of_chunks((b"IHDR", HEADER), (b"IDAT", zlib.compress(bytes(50_020_000))), (b"IEND", b"")),
+    "large.gif": lambda: encode(RGB, "GIF").replace(struct.pack("<HH", WIDTH, HEIGHT), b"\x20\x4e\x20\x4e", 1),
+    "large.ppm": lambda: b"P6 20000 20000 255 " + PIXELS.tobytes(),
+    "large.tif": lambda: tiff(zlib.compress(bytes(10**7)), t256=20_000, t257=20_000, t259=8),
+    "large.jp2": lambda: encode(Image.new("L", (11_000, 10_000)), "JPEG2000", no_jp2=True, num_resolutions=1),
+    "large.jpg": lambda: encode(Image.new("L", (11_000, 10_000)), "JPEG", quality=1),
+    "long-profile.png": lambda: png(PIXELS, chunks=((b"iCCP", b"n\0\0" + zlib.compress(bytes(10**8))),)),
+    "tags.tif": lambda: tiff(bytes(200_000), **{f"t{1000 + i}": [8] * 50 for i in range(3000)}),
+    "large-tile.tif": lambda: tiff(zlib.compress(bytes(10**6)), t259=8, t322=19_008, t323=19_008, t324=8, t325=1000),
+    "scans.jpg": lambda: many_scans(300, 300, 2000),
+    "few-rows.png": lambda: FEW_ROWS[:29] + struct.pack(">I", zlib.crc32(FEW_ROWS[12:29])) + FEW_ROWS[33:],
+}
+OPEN_BOMBS = {
+    "large-tile.tif": "a tile of a TIFF is decoded whole, and its size is not checked",
+    "scans.jpg": "each scan of a progressive JPEG takes time, and they are not counted: 1 MB can take hours",
+    "few-rows.png": "rows that a PNG does not hold, though its checksums are right, come out black",
+}
