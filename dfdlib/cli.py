@@ -22,6 +22,9 @@ _EXAMPLES = """examples:
   dfd train --data photos --out run --epochs 10   train on a folder with real/ and fake/
   dfd predict new/ --model run/best_model.pt      judge every image of a folder: test.csv
   dfd predict one.jpg --model run/best_model.pt   judge one image: JSON
+  dfd predict film.mp4 --model run/best_model.pt --timeline out
+  dfd explain new/ --model run/best_model.pt --out heatmaps
+  dfd serve --model run/best_model.pt             a page on http://127.0.0.1:8000
   dfd evaluate --model run/best_model.pt --data a --data b
 """
 
@@ -53,7 +56,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"dfdlib {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for add in (_add_data_commands, _add_training_commands, _add_using_commands):
+    for add in (
+        _add_data_commands,
+        _add_training,
+        _add_learning_commands,
+        _add_using_commands,
+        _add_serving_commands,
+    ):
         add(subparsers)
     return parser
 
@@ -89,7 +98,7 @@ def _add_data_commands(subparsers: Any) -> None:
     split.set_defaults(run=commands.split)
 
 
-def _add_training_commands(subparsers: Any) -> None:
+def _add_training(subparsers: Any) -> None:
     train = subparsers.add_parser("train", help="train a detector; print its metrics as JSON")
     train.add_argument("--data", default="", help="folder of images or manifest; the demo set when not given")
     train.add_argument("--out", required=True, help="folder of the results")
@@ -125,6 +134,8 @@ def _add_training_commands(subparsers: Any) -> None:
             )
     train.set_defaults(run=commands.train)
 
+
+def _add_learning_commands(subparsers: Any) -> None:
     tune = subparsers.add_parser("finetune", help="learn from the failures on the validation images")
     tune.add_argument("--model", required=True, help="the best_model.pt to start from")
     tune.add_argument("--data", required=True, help="the data set that it was trained on")
@@ -135,6 +146,11 @@ def _add_training_commands(subparsers: Any) -> None:
         "--replay", type=float, default=4.0, help="training images for each failure (default 4)"
     )
     tune.add_argument("--seed", type=int, default=0)
+    tune.add_argument(
+        "--feedback",
+        metavar="FILE",
+        help="learn from images that users of `dfd serve` reported, not from failures",
+    )
     tune.set_defaults(run=commands.finetune)
 
     judge = subparsers.add_parser(
@@ -152,7 +168,7 @@ def _add_training_commands(subparsers: Any) -> None:
 
 def _add_using_commands(subparsers: Any) -> None:
     predict = subparsers.add_parser(
-        "predict", help="judge images: one as JSON, many as a CSV whose path is printed"
+        "predict", help="judge images and videos: one as JSON, many as a CSV whose path is printed"
     )
     predict.add_argument("paths", nargs="+", help="files, folders, patterns")
     predict.add_argument(
@@ -166,11 +182,57 @@ def _add_using_commands(subparsers: Any) -> None:
     )
     predict.add_argument("--heatmap", metavar="DIR", help="write gradcam.png of a single image there")
     predict.add_argument(
+        "--timeline", metavar="DIR", help="write timeline.png of a single video there, a score a frame"
+    )
+    predict.add_argument(
+        "--frames", type=int, default=32, help="frames of a video to judge (default 32; clips state theirs)"
+    )
+    predict.add_argument(
+        "--faces", metavar="FILE", help="crop videos to the main face: YuNet's .onnx file, or cascade"
+    )
+    predict.add_argument(
         "--threshold", type=float, help="fake from this probability on; the model's own by default"
     )
     predict.add_argument("--out", help="the CSV; test.csv, or test_tta_confidence.csv with --tta, by default")
     predict.add_argument("--workers", type=int, default=0, help="threads that decode; 0 for one a core")
     predict.set_defaults(run=commands.predict)
+
+    explain = subparsers.add_parser(
+        "explain", help="write heatmaps over images; print the CSV that lists them"
+    )
+    explain.add_argument("paths", nargs="+", help="files, folders, patterns")
+    explain.add_argument(
+        "--model", action="append", required=True, help="again for several: the surest explains"
+    )
+    explain.add_argument("--out", required=True, help="folder of the overlays")
+    explain.add_argument(
+        "--target", default="predicted", help="predicted (default), fake, real, or the name of a category"
+    )
+    explain.add_argument(
+        "--method",
+        default="gradcam",
+        help="gradcam (default), gradcam++, hirescam, xgradcam, layercam, eigencam",
+    )
+    explain.set_defaults(run=commands.explain)
+
+
+def _add_serving_commands(subparsers: Any) -> None:
+    serve = subparsers.add_parser("serve", help="a page and a REST interface for detectors")
+    serve.add_argument(
+        "--model", action="append", default=[], help="again for several; small demo detectors when not given"
+    )
+    serve.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: this machine alone)"
+    )
+    serve.add_argument("--port", type=int, default=8000)
+    serve.add_argument(
+        "--origin", action="append", default=[], metavar="URL", help="another web origin that may call it"
+    )
+    serve.add_argument(
+        "--feedback", metavar="FILE", help="SQLite file of users' reports (default data/feedback.db)"
+    )
+    serve.add_argument("--max-mb", type=int, default=16, help="largest upload in MB (default 16)")
+    serve.set_defaults(run=commands.serve)
 
     export = subparsers.add_parser("export", help="write a detector as ONNX; print the path")
     export.add_argument("--model", required=True)

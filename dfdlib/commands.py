@@ -9,7 +9,7 @@ import glob
 import os
 import sys
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,48 +125,70 @@ def evaluate(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def finetune(options: argparse.Namespace) -> dict[str, Any]:
-    """Learn from the failures on the validation images; return what changed."""
+    """Learn from the failures on the validation images, or from what users reported; return what changed."""
     from . import runtime
     from .datasets import ImageDataset
-    from .finetune import FINETUNED, before_and_after, failures, finetune, save_failures
+    from .feedback import FeedbackStore
+    from .finetune import FINETUNED, before_and_after, failures, finetune, save_failures, with_feedback
     from .inference import predict
     from .manifest import open_data
 
     runtime.setup(options.seed)
     (detector,) = _detectors([options.model])
-    manifest = open_data(options.data, options.seed)
-    images = ImageDataset(manifest, detector.image_size, detector.categories)
+    images = ImageDataset(open_data(options.data, options.seed), detector.image_size, detector.categories)
     _report_unreadable(images.unreadable["error"])
-    parts = {name: images.split(name) for name in ("val", "test")}
+    out = Path(options.out)
+    held_out = images.split("val")
+    if options.feedback:
+        reported = FeedbackStore(options.feedback).save_images(out / "feedback")
+        images, wrong = with_feedback(images, reported)
+        shown = (images.manifest["split"] == "val") | images.manifest["path"].isin(wrong["path"])
+        held_out = images.subset(shown)
+    parts = {"val": held_out, "test": images.split("test")}
     before = {name: predict(detector, part) for name, part in parts.items()}
-    wrong = failures(before["val"])
-    save_failures(before["val"], Path(options.out) / "failures.json")
+    if not options.feedback:
+        wrong = failures(before["val"])
+        save_failures(before["val"], out / "failures.json")
     config = TrainConfig(epochs=options.epochs, learning_rate=options.learning_rate, seed=options.seed)
     with contextlib.redirect_stdout(sys.stderr):
-        finetune(detector, images, wrong, config, options.out, options.replay)
+        finetune(detector, images, wrong, config, out, options.replay)
     after = {name: predict(detector, part) for name, part in parts.items()}
     unseen = {"test": (before["test"], after["test"])} if before["test"]["label"].notna().any() else {}
     table = before_and_after(before["val"], after["val"], wrong, unseen)
-    return _plain({"model": str(Path(options.out) / FINETUNED), "sets": table.to_dict("records")})
+    return _plain({"model": str(out / FINETUNED), "learned": len(wrong), "sets": table.to_dict("records")})
 
 
 def predict(options: argparse.Namespace) -> str | dict[str, Any]:
-    """Judge images; return the verdict of one, or the CSV of many."""
+    """Judge images and videos; return the verdict of one, or the CSV of many."""
+    from .faces import FaceDetector
     from .streaming import predict_files
     from .tta import DEFAULT_VIEWS
+    from .videos import VIDEO_SUFFIXES
 
     detectors = _detectors(options.model)
-    views = DEFAULT_VIEWS if options.tta == [] else options.tta or ()
+    settings = {
+        "tta": DEFAULT_VIEWS if options.tta == [] else options.tta or (),
+        "n_frames": options.frames,
+        "faces": FaceDetector("" if options.faces == "cascade" else options.faces) if options.faces else None,
+    }
     manifest = _manifest_of(options.paths)
-    if len(manifest) == 1 and not options.out and not Path(options.paths[0]).is_dir():
-        verdict = _judge_one(detectors, manifest, views, options.threshold)
+    alone = len(manifest) == 1 and not Path(options.paths[0]).is_dir()
+    video = alone and Path(options.paths[0]).suffix.lower() in VIDEO_SUFFIXES
+    if options.heatmap and (not alone or video):
+        raise DfdError("--heatmap is for one image; name a single file. `dfd explain` takes many.")
+    if options.timeline and not video:
+        raise DfdError("--timeline is for one video; name a single file.")
+    if alone and not options.out:
+        verdict = _judge_one(detectors, manifest, options.threshold, settings)
         if options.heatmap:
             verdict["heatmap"] = _draw_heatmap(detectors, options.paths[0], options.heatmap)
+        if options.timeline:
+            verdict["timeline"] = _draw_timeline(detectors, options.paths[0], options.timeline, settings)
         return verdict
-    if options.heatmap:
-        raise DfdError("--heatmap is for one image; name a single file.")
-    csv = options.out or ("test_tta_confidence.csv" if views else "test.csv")
-    done = predict_files(detectors, manifest, csv, views, options.threshold, workers=options.workers)
+    csv = options.out or ("test_tta_confidence.csv" if settings["tta"] else "test.csv")
+    done = predict_files(
+        detectors, manifest, csv, threshold=options.threshold, workers=options.workers, **settings
+    )
     _report_unreadable(done.unreadable)
     judged = done.n - len(done.unreadable)
     print(f"{done.n} files, {done.n_fake} called fake of {judged} judged now or before", file=sys.stderr)
@@ -174,7 +196,7 @@ def predict(options: argparse.Namespace) -> str | dict[str, Any]:
 
 
 def _judge_one(
-    detectors: Sequence[Detector], manifest: pd.DataFrame, views: Sequence[str], threshold: float | None
+    detectors: Sequence[Detector], manifest: pd.DataFrame, threshold: float | None, settings: dict[str, Any]
 ) -> dict[str, Any]:
     import tempfile
 
@@ -183,7 +205,9 @@ def _judge_one(
     from .streaming import predict_files
 
     with tempfile.TemporaryDirectory() as folder:
-        done = predict_files(detectors, manifest, Path(folder) / "one.csv", views, threshold)
+        done = predict_files(
+            detectors, manifest, Path(folder) / "one.csv", threshold=threshold, workers=1, **settings
+        )
         row = pd.read_csv(done.csv).iloc[0]
     if done.unreadable:
         raise DfdError(done.unreadable[0])
@@ -207,6 +231,67 @@ def _draw_heatmap(detectors: Sequence[Detector], path: str, folder: str) -> str:
     return str(file)
 
 
+def _draw_timeline(detectors: Sequence[Detector], path: str, folder: str, settings: dict[str, Any]) -> str:
+    """Draw the score of each frame of a video; return the file."""
+    from .files import atomic_path
+    from .plots_clips import timeline
+    from .streaming import frame_scores
+
+    figure = timeline(frame_scores(detectors, path, **settings))
+    file = Path(folder) / "timeline.png"
+    with atomic_path(file) as temporary:
+        figure.savefig(temporary, dpi=150, format="png")
+    return str(file)
+
+
+def explain(options: argparse.Namespace) -> str:
+    """Write heatmaps over images; return the CSV that lists them."""
+    from .explain import explain_files
+    from .files import write_csv
+    from .report import safe_table
+
+    manifest = _manifest_of(options.paths, videos=False)
+    table = explain_files(_detectors(options.model), manifest, options.out, options.target, options.method)
+    _report_unreadable([error for error in table["error"] if error])
+    file = Path(options.out) / "explanations.csv"
+    write_csv(safe_table(table), file)
+    return str(file)
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Serve detectors until interrupted."""
+    try:
+        from .serve import Service, create_app, run_server
+    except ImportError as error:
+        raise DfdError(f"serving needs the package {error.name}; `pip install 'dfdlib[serve]'`.") from error
+    from . import paths
+    from .feedback import FeedbackStore
+
+    files, notice = [Path(file) for file in options.model], ""
+    if files:
+        names = _model_names(files)
+    else:
+        from .serve.demo import NOTICE, demo_detectors
+
+        with contextlib.redirect_stdout(sys.stderr):
+            found = demo_detectors()
+        names, files, notice = list(found), list(found.values()), NOTICE
+    models = dict(zip(names, _detectors(map(str, files)), strict=True))
+    folders = {name: file.parent for name, file in zip(names, files, strict=True)}
+    store = FeedbackStore(options.feedback or paths.data_root() / "feedback.db")
+    app = create_app(Service(models, folders, notice), store, options.origin, options.max_mb * 2**20)
+    print(f"serving {', '.join(names)} on http://{options.host}:{options.port}", file=sys.stderr)
+    run_server(app, options.host, options.port)
+
+
+def _model_names(files: Sequence[Path]) -> list[str]:
+    """Name detectors by their file, or by its folder where the file is a mere best_model.pt; all different."""
+    plain = [
+        file.resolve().parent.name if file.stem.startswith("best_model") else file.stem for file in files
+    ]
+    return [name if plain.count(name) == 1 else f"{name} ({i + 1})" for i, name in enumerate(plain)]
+
+
 def export(options: argparse.Namespace) -> str:
     """Write a detector as ONNX; return the file."""
     from .export import export_onnx
@@ -217,7 +302,7 @@ def export(options: argparse.Namespace) -> str:
     return out
 
 
-def _detectors(paths: Sequence[str]) -> list[Detector]:
+def _detectors(paths: Iterable[str]) -> list[Detector]:
     from .checkpoint import load_detector
 
     return [load_detector(path) for path in paths]
@@ -237,11 +322,12 @@ def _labelled_images(path: str, split: str, detector: Detector) -> ImageDataset:
     return ImageDataset(manifest[chosen], detector.image_size, detector.categories)
 
 
-def _manifest_of(paths: Sequence[str]) -> pd.DataFrame:
-    """Make a manifest of files, folders and patterns."""
+def _manifest_of(paths: Sequence[str], videos: bool = True) -> pd.DataFrame:
+    """Make a manifest of files, folders and patterns; folders can hold videos too."""
     import pandas as pd
 
     from .manifest import root_of, scan
+    from .videos import video_files
 
     tables = []
     for given in paths:
@@ -249,14 +335,16 @@ def _manifest_of(paths: Sequence[str]) -> pd.DataFrame:
         if not found:
             raise DfdError(f"{given} is no file, no folder, and no pattern that matches any; check the path.")
         for path in map(Path, found):
+            single = [path]
             if path.is_dir():
-                table = scan(path, require_labels=False)
-                tables.append(
-                    table.assign(path=[str((root_of(table) / name).absolute()) for name in table["path"]])
-                )
-            else:
-                row = {"path": str(path.absolute()), "group": str(path)}
-                tables.append(pd.DataFrame([row], columns=_COLUMNS))
+                single = video_files(path) if videos else []
+                if not single or _holds_images(path):
+                    table = scan(path, require_labels=False)
+                    tables.append(
+                        table.assign(path=[str((root_of(table) / name).absolute()) for name in table["path"]])
+                    )
+            rows = [{"path": str(file.absolute()), "group": str(file)} for file in single]
+            tables.append(pd.DataFrame(rows, columns=_COLUMNS))
     manifest = pd.concat([table.astype(object) for table in tables], ignore_index=True).drop_duplicates(
         "path"
     )
@@ -264,6 +352,12 @@ def _manifest_of(paths: Sequence[str]) -> pd.DataFrame:
     manifest["path"] = [os.path.relpath(path, root) for path in manifest["path"]]
     manifest.attrs = {"root": root}
     return manifest.reset_index(drop=True)
+
+
+def _holds_images(folder: Path) -> bool:
+    from .imageio import IMAGE_SUFFIXES
+
+    return any(file.suffix.lower() in IMAGE_SUFFIXES for file in folder.rglob("*"))
 
 
 def _report_unreadable(errors: Sequence[str]) -> None:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from .datasets import ImageDataset
 from .errors import DfdError, did_you_mean
-from .imageio import write_image
+from .imageio import ImageError, fit_image, read_image, write_image
+from .manifest import root_of
 from .models import Detector
 from .networks import Logits
 
@@ -167,6 +168,46 @@ def save_samples(
     return pd.DataFrame(rows)
 
 
+def explain_files(
+    detectors: Sequence[Detector],
+    manifest: pd.DataFrame,
+    out_dir: str | Path,
+    target: str = "predicted",
+    method: str = "gradcam",
+) -> pd.DataFrame:
+    """Write the heatmap of each image over it, at its own resolution, by the detector that is surest of it.
+
+    Args:
+        detectors: The detectors that judge; each gets its own image size.
+        manifest: The images.
+        out_dir: Folder of the overlays, `<row>_<name>_<verdict>.png`.
+        target: See `heatmaps`.
+        method: See `heatmaps`.
+
+    Returns:
+        A row an image: `file`, `overlay` (the name in `out_dir`), `detector` (its position), `p_fake`,
+        `prediction`, and `error`, which is empty or says why the file could not be read.
+    """
+    rows, root = [], root_of(manifest)
+    for i, path in enumerate(manifest["path"]):
+        row = {"file": path, "overlay": "", "detector": None, "p_fake": np.nan, "prediction": "", "error": ""}
+        rows.append(row)
+        try:
+            image = read_image(root / path)
+        except ImageError as error:
+            row["error"] = str(error)
+            continue
+        fitted = [fit_image(image, detector.image_size) for detector in detectors]
+        chosen, found = confident_explanation(detectors, fitted, target, method)
+        p_fake = float(torch.sigmoid(found.logits.fake[0] / detectors[chosen].temperature))
+        verdict = "fake" if p_fake >= detectors[chosen].threshold else "real"
+        name = "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in Path(path).stem)[:80]
+        row |= {"overlay": f"{i:05}_{name}_{verdict}.png", "detector": chosen, "p_fake": round(p_fake, 6)}
+        row["prediction"] = verdict
+        write_image(Path(out_dir) / row["overlay"], overlay(image, found.heatmap[0]))
+    return pd.DataFrame(rows)
+
+
 def _grad_cam(
     detector: Detector, network: nn.Module, module: nn.Module, images: Tensor, target: str
 ) -> tuple[np.ndarray, Logits]:
@@ -271,7 +312,10 @@ def _scaled(maps: Tensor, size: int) -> np.ndarray:
 
 
 def confident_explanation(
-    detectors: Sequence[Detector], images: Sequence[np.ndarray], target: str = "predicted"
+    detectors: Sequence[Detector],
+    images: Sequence[np.ndarray],
+    target: str = "predicted",
+    method: str = "gradcam",
 ) -> tuple[int, Explanation]:
     """Explain one image by the detector that is surest of its verdict.
 
@@ -279,12 +323,14 @@ def confident_explanation(
         detectors: The detectors that judged it.
         images: The image at the size of each, uint8 [S, S, 3].
         target: See `heatmaps`.
+        method: See `heatmaps`.
 
     Returns:
         The position of that detector, and its explanation.
     """
     found = [
-        heatmaps(detector, image[None], target) for detector, image in zip(detectors, images, strict=True)
+        heatmaps(detector, image[None], target, method)
+        for detector, image in zip(detectors, images, strict=True)
     ]
     sure = [
         abs(float(torch.sigmoid(one.logits.fake[0] / detector.temperature)) - 0.5)

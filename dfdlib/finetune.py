@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from .config import TrainConfig
 from .datasets import ImageDataset
 from .errors import DfdError
 from .files import write_json
+from .manifest import root_of
 from .models import Detector
 from .training import BEST, fit
 
@@ -85,6 +88,34 @@ def finetune(
     return history
 
 
+def with_feedback(dataset: ImageDataset, reported: pd.DataFrame) -> tuple[ImageDataset, pd.DataFrame]:
+    """Put images that users reported among the training images of a data set.
+
+    Args:
+        dataset: The data set that the detector was trained on.
+        reported: Their manifest, see `feedback.FeedbackStore.save_images`.
+
+    Returns:
+        The data set of both, and the reported images by their `path` in it, to be learned by `finetune`.
+        Images of the validation and test splits are left out of what is learned.
+
+    Raises:
+        DfdError: All of them are.
+    """
+    root, theirs = root_of(dataset.manifest).resolve(), root_of(reported).resolve()
+    held_out = dataset.manifest[dataset.manifest["split"].isin(["val", "test"])]
+    known = {_digest(root / path) for path in held_out["path"]}
+    new = reported[[_digest(theirs / path) not in known for path in reported["path"]]]
+    if new.empty:
+        raise DfdError(
+            "every image that users reported is a validation or test image; there is nothing to learn."
+        )
+    new = new.assign(path=[os.path.relpath(theirs / path, root) for path in new["path"]], split="train")
+    both = pd.concat([dataset.manifest.astype(object), new.astype(object)], ignore_index=True)
+    both.attrs = dict(dataset.manifest.attrs)
+    return ImageDataset(both, dataset.size, dataset.categories), new
+
+
 def before_and_after(
     before: pd.DataFrame,
     after: pd.DataFrame,
@@ -119,6 +150,10 @@ def before_and_after(
             rows[-1] |= {"fake_recall": scores["fake_accuracy"], "real_recall": scores["real_accuracy"]}
             rows[-1] |= {"auc": scores["auc"]}
     return pd.DataFrame(rows)
+
+
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()
 
 
 def _sample(manifest: pd.DataFrame, n: int, seed: int) -> pd.Index:

@@ -166,8 +166,11 @@ def write_image(path: str | Path, image: np.ndarray, quality: int = 95) -> None:
     if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
         raise DfdError(f"{path} needs uint8 pixels [H, W, 3] or [H, W], not {image.dtype} {image.shape}.")
     pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    lossy = path.suffix.lower() in (".jpg", ".jpeg")
     try:
-        done, data = cv2.imencode(path.suffix, pixels, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
+        done, data = cv2.imencode(
+            path.suffix, pixels, [cv2.IMWRITE_JPEG_QUALITY, int(quality)] if lossy else []
+        )
     except cv2.error:  # an ending that OpenCV does not know
         done = False
     if not done:

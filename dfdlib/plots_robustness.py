@@ -117,17 +117,19 @@ def generalisation_matrix(matrix: pd.DataFrame) -> Figure:
 def _panel(axis: Axes, rows: pd.DataFrame, detectors: list[str], metric: str) -> None:
     """Draw the curves of one degradation."""
     axis.axhline(_CHANCE, color=GREY, lw=0.9, ls=":", label="chance")
+    strength = min(0.22, 0.6 / len(detectors))  # many bands would hide the lines
     looks = zip(detectors, SERIES, _DASHES, _MARKS, strict=False)
     for i, (name, colour, dashes, mark) in enumerate(looks):
         curve = rows[rows["detector"] == name]
         places = np.arange(len(curve))
         low, high = curve[f"{metric}_low"].to_numpy(float), curve[f"{metric}_high"].to_numpy(float)
-        axis.fill_between(places, low, high, color=colour, alpha=0.18, lw=0, zorder=1)
+        axis.fill_between(places, low, high, color=colour, alpha=strength, lw=0, zorder=1)
         values = curve[metric].to_numpy(float)
         axis.plot(places, values, mark + dashes, color=colour, ms=4, lw=1.5, zorder=2 + i, label=_shown(name))
     first = rows[rows["detector"] == rows["detector"].iloc[0]]
     ticks = ["as is" if np.isnan(level) else f"{level:g}" for level in first["level"]]
     axis.set_xticks(np.arange(len(ticks)), ticks)
+    axis.set_xlim(-0.25, len(ticks) - 0.75)
     axis.set_xlabel(rows["unit"].iloc[0])
 
 

@@ -63,7 +63,7 @@ class Report:
     @property
     def out_dir(self) -> Path:
         """The folder of the results: `folder`, or the run's `out_dir`, or `reports/<notebook>/`."""
-        stated = self.folder or getattr(self.run, "out_dir", "")
+        stated = self.folder or (self.run.out_dir if isinstance(self.run, NotebookRun) else "")
         return Path(stated) if stated else paths.reports_root() / self.notebook
 
     def save_figure(
@@ -103,12 +103,12 @@ class Report:
 
     def save_table(self, table: pd.DataFrame, name: str) -> None:
         """Write a table as CSV, safe to open in a spreadsheet."""
-        write_csv(_safe(table), self.out_dir / name)
+        write_csv(safe_table(table), self.out_dir / name)
 
     def save_unreadable(self, unreadable: pd.DataFrame) -> None:
         """Print how many images could not be read, if any, and list them in `unreadable.csv`."""
         if len(unreadable):
-            write_csv(_safe(unreadable), self.out_dir / "unreadable.csv")
+            write_csv(safe_table(unreadable), self.out_dir / "unreadable.csv")
             print(
                 f"{len(unreadable)} images cannot be read and are left out; see {self.out_dir / 'unreadable.csv'}:"
             )
@@ -195,7 +195,7 @@ def public_table(predictions: pd.DataFrame) -> pd.DataFrame:
         table["category"] = predictions["predicted_category"]
         table["category_confidence"] = predictions["category_confidence"].round(6)
     table["true_label"], table["true_category"] = predictions["label"], predictions["category"]
-    return _safe(table)
+    return safe_table(table)
 
 
 def metrics_table(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -268,7 +268,8 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, (str, int)) else str(value)
 
 
-def _safe(table: pd.DataFrame) -> pd.DataFrame:
+def safe_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose texts no spreadsheet takes for formulas: those get an apostrophe in front."""
     texts = table.select_dtypes(exclude="number").columns
     escaped = table.copy()
     for name in texts:

@@ -16,6 +16,8 @@ Run = TypeVar("Run", bound="NotebookRun")
 class NotebookRun:
     """Settings that a notebook's parameter cell states; the fields have no defaults of their own."""
 
+    out_dir: str
+
     @classmethod
     def from_notebook(cls: type[Run], namespace: Mapping[str, Any]) -> Run:
         """Build the settings from a notebook's `globals()`, called right after its parameter cell.

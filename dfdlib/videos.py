@@ -70,6 +70,15 @@ def scan_videos(root: str | Path) -> pd.DataFrame:
     return manifest
 
 
+def video_files(root: str | Path) -> list[Path]:
+    """Return the video files below a folder, in natural order; hidden ones are left out."""
+    found = [
+        file for file in Path(root).rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()
+    ]
+    shown = [file for file in found if not any(part.startswith(".") for part in file.relative_to(root).parts)]
+    return sorted(shown, key=_natural)
+
+
 def has_videos(root: str | Path) -> bool:
     """Say whether a folder holds videos or folders of frames."""
     return Path(root).is_dir() and bool(_find(Path(root)))

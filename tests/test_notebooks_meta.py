@@ -8,18 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from dfdlib import config
+from dfdlib import runs
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 RUNS = {
-    "01-data-split": config.SplitRun,
-    "02-resnet-binary": config.FrozenRun,
-    "03-efficientnet-kfold": config.KfoldRun,
-    "04-multitask-effv2": config.MultitaskRun,
-    "05-lstm-finetune": config.ClipRun,
+    "01-data-split": runs.SplitRun,
+    "02-resnet-binary": runs.FrozenRun,
+    "03-efficientnet-kfold": runs.KfoldRun,
+    "04-multitask-effv2": runs.MultitaskRun,
+    "05-lstm-finetune": runs.ClipRun,
+    "06-gradcam": runs.ExplainRun,
 }
-SHARED = [field.name for field in dataclasses.fields(config.RunConfig)]
+SHARED = [field.name for field in dataclasses.fields(runs.RunConfig)]
 TAGS = {"parameters", "nbval-check-output", "nbval-ignore-output"}
 
 pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -65,12 +66,12 @@ def test_it_tells_and_the_library_does(path):
 def test_parameters_are_literals_and_exactly_the_settings_of_the_run(path):
     fields = [field.name for field in dataclasses.fields(RUNS[path.stem])]
     assert list(parameters(path)) == fields
-    assert fields[: len(SHARED)] == SHARED or not issubclass(RUNS[path.stem], config.RunConfig)
+    assert fields[: len(SHARED)] == SHARED or not issubclass(RUNS[path.stem], runs.RunConfig)
 
 
 def test_every_parameter_is_read_somewhere(path):
-    library = [file.read_text() for file in (ROOT / "dfdlib").rglob("*.py") if file.name != "config.py"]
-    trained = {field.name for field in dataclasses.fields(config.TrainConfig)}
+    library = [file.read_text() for file in (ROOT / "dfdlib").rglob("*.py") if file.name != "runs.py"]
+    trained = {field.name for field in dataclasses.fields(runs.TrainConfig)}
     notebook = "\n".join(source(cell) for cell in code_cells(path))
     for name in parameters(path):
         in_run = re.search(rf"\brun\.{name}\b", "\n".join([notebook, *library]))

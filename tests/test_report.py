@@ -171,7 +171,15 @@ def test_the_public_table(results, predictions):
 def test_the_public_table_of_unlabelled_images_without_categories(predictions):
     plain = predictions.drop(columns=["predicted_category", "category_confidence"]).assign(label=None)
     table = report.public_table(plain)
-    assert list(table) == ["file", "prediction", "p_fake", "confidence", "verdict", "true_label", "true_category"]
+    assert list(table) == [
+        "file",
+        "prediction",
+        "p_fake",
+        "confidence",
+        "verdict",
+        "true_label",
+        "true_category",
+    ]
     assert table["true_label"].isna().all()
 
 

@@ -21,8 +21,8 @@ _VERSION = 1
 _KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "custom-cnn": ({"backbone": "cnn"}, {"epochs": 8, "learning_rate": 2e-3, "batch_size": 16}),
     "efficientnet-b0": (
-        {"backbone": "efficientnet_b0", "residual": True, "stem_stride": 1, "stages": 2},
-        {"epochs": 5, "learning_rate": 2e-3, "batch_size": 16, "category_loss_weight": 0.7},
+        {"backbone": "efficientnet_b0", "residual": True, "stages": 3},
+        {"epochs": 10, "learning_rate": 2e-3, "batch_size": 16, "category_loss_weight": 0.7},
     ),
 }
 

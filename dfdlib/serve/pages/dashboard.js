@@ -45,7 +45,7 @@ function showReported(answer) {
   });
   return [
     table(["model", "right, as users say", "reports on a verdict", "reports where it could not tell"], rows),
-    element("p", `${answer.reports} reports; ${answer.images} images kept with consent. Users report what surprises them: this is no measurement.`, "small"),
+    element("p", `Reports: ${answer.reports}; images kept with consent: ${answer.images}. Users report what surprises them: this is no measurement.`, "small"),
   ];
 }
 
