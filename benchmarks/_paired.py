@@ -36,13 +36,16 @@ def _processor_time() -> float:
 _CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": _processor_time}
 
 
-def make_parser(description: str | None, repeats: int = 7, cores: int = 1) -> argparse.ArgumentParser:
-    """Return a parser that knows `--repeats` and `--cores`; a benchmark adds its own settings."""
+def make_parser(
+    description: str | None, repeats: int = 7, cores: int | None = 1
+) -> argparse.ArgumentParser:
+    """Return a parser that knows `--repeats`, `--clock` and, unless `cores` is None, `--cores`."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--repeats", type=int, default=repeats, help="runs of each way, in turns")
-    parser.add_argument("--cores", type=int, default=cores, help="cores to use; 0 for all")
+    if cores is not None:
+        parser.add_argument("--cores", type=int, default=cores, help="cores to use; 0 for all")
     parser.add_argument(
         "--clock", choices=list(_CLOCKS), default="wall", help="cpu suits a machine that is busy otherwise"
     )

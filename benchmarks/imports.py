@@ -44,7 +44,7 @@ def heavy_packages(program: str) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
-    parser = make_parser(__doc__, repeats=7)
+    parser = make_parser(__doc__, repeats=7, cores=None)
     parser.add_argument("--programs", nargs="+", default=list(PROGRAMS), choices=list(PROGRAMS))
     options = parser.parse_args(arguments)
     seconds = in_turns(

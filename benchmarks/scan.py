@@ -24,13 +24,14 @@ LINKS = 5000
 """Links of one file; file systems allow some ten thousand."""
 
 _CHILD = """
-import json, resource, sys, time
+import json, sys, time
 import dfdlib.manifest as manifest
 def peak():
     try:  # the resident peak of this program alone; `getrusage` remembers that of its parent
         lines = open("/proc/self/status", encoding="utf-8").read().splitlines()
         return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) / 1000
     except OSError:
+        import resource
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 start = peak()
 now = {"wall": time.perf_counter, "cpu": time.process_time}[sys.argv[2]]
@@ -91,7 +92,7 @@ def growth(runs: pd.DataFrame) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
-    parser = make_parser(__doc__, repeats=3)
+    parser = make_parser(__doc__, repeats=3, cores=None)
     parser.add_argument("--files", type=int, nargs="+", default=[1000, 10_000, 100_000])
     parser.add_argument("--per-group", type=int, default=1, help="files of one source, in a folder of theirs")
     options = parser.parse_args(arguments)
@@ -108,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(
             f"\nThe time grows with the files to the power of {power:.2f} ({verdict(power, EXPONENT_GOAL, True)})."
         )
-    show_machine(options, 1, ("dfdlib", "numpy", "pandas"))
+    show_machine(options, os.cpu_count() or 1, ("dfdlib", "numpy", "pandas"))
 
 
 if __name__ == "__main__":

@@ -98,25 +98,34 @@ def predict_files(
     done = _resumable(unfinished, notes, identity)
     csv.parent.mkdir(parents=True, exist_ok=True)
     write_json(notes, identity)
-    unreadable: list[str] = []
-    with (
-        unfinished.open("a", newline="", encoding="utf-8") as stream,
-        tqdm(
-            desc="predicting", total=len(manifest), initial=done, unit="file", disable=len(manifest) < 200
-        ) as bar,
-    ):
-        for start, decoded in _decoded(manifest["path"].iloc[done:], read, batch_size, workers):
-            start += done
-            rows = manifest.iloc[start : start + len(decoded)]
-            table = _judged(detectors, rows, decoded, tta, threshold)
-            table.to_csv(stream, index=False, header=start == 0, lineterminator="\n")
-            stream.flush()
-            unreadable += [error for _, error in decoded if error]
-            bar.update(len(decoded))
+    judged = partial(_judged, detectors, tta=tta, threshold=threshold)
+    batches = _decoded(manifest["path"].iloc[done:], read, batch_size, workers)
+    unreadable = _append(unfinished, manifest, done, batches, judged)
     unfinished.replace(csv)
     notes.unlink()
     n_fake = sum((chunk["prediction"] == "fake").sum() for chunk in pd.read_csv(csv, chunksize=100_000))
     return Streamed(csv, len(manifest), done, unreadable, int(n_fake))
+
+
+def _append(
+    file: Path,
+    manifest: pd.DataFrame,
+    done: int,
+    batches: Iterator[tuple[int, list[Decoded]]],
+    judged: Callable[[pd.DataFrame, list[Decoded]], pd.DataFrame],
+) -> list[str]:
+    """Write the rows of each batch as soon as it is judged; return why files could not be read."""
+    unreadable: list[str] = []
+    bar = tqdm(desc="predicting", total=len(manifest), initial=done, unit="file", disable=len(manifest) < 200)
+    with file.open("a", newline="", encoding="utf-8") as stream, bar:
+        for place, decoded in batches:
+            start = done + place
+            table = judged(manifest.iloc[start : start + len(decoded)], decoded)
+            table.to_csv(stream, index=False, header=start == 0, lineterminator="\n")
+            stream.flush()
+            unreadable += [error for _, error in decoded if error]
+            bar.update(len(decoded))
+    return unreadable
 
 
 def _judged(

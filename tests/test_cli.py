@@ -1,6 +1,8 @@
 """The command line: what it prints where, and that it does what the library does."""
 
+import hashlib
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -14,8 +16,11 @@ from dfdlib import create_detector, load_detector, save_detector
 from dfdlib.cli import main
 from dfdlib.config import TrainConfig
 from dfdlib.datasets import ImageDataset
+from dfdlib.feedback import FeedbackStore
 from dfdlib.inference import predict
 from dfdlib.manifest import read_manifest
+from dfdlib.metrics import video_level
+from dfdlib.streaming import frame_scores
 
 
 @pytest.fixture
@@ -190,3 +195,97 @@ def test_wrong_usage_is_told_apart():
     with pytest.raises(SystemExit) as stopped:
         main(["predict"])
     assert stopped.value.code == 2
+
+
+@pytest.fixture
+def film(tmp_path):
+    """A video of 12 frames that turn from dark to bright."""
+    file = tmp_path / "films" / "film.mp4"
+    file.parent.mkdir()
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), 10, (48, 48))
+    for i in range(12):
+        writer.write(np.full((48, 48, 3), 20 * i, np.uint8))
+    writer.release()
+    return file
+
+
+def test_a_video_gets_one_verdict_and_a_timeline(capsys, model, film, tmp_path):
+    arguments = ("predict", film, "--model", model, "--frames", 6, "--timeline", tmp_path / "out")
+    code, out, _ = dfd(capsys, *arguments)
+    assert code == 0
+    verdict = json.loads(out)
+    assert cv2.imread(verdict["timeline"]) is not None
+    scores = frame_scores([load_detector(model)], film, 6)
+    assert scores["frame"].tolist() == list(range(6))
+    assert verdict["probability"] == pytest.approx(video_level(scores)["p_fake"][0], abs=1e-5)
+
+
+def test_a_folder_of_images_and_videos(capsys, model, film, photos, tmp_path):
+    code, out, _ = dfd(
+        capsys, "predict", film.parent, photos, "--model", model, "--out", tmp_path / "all.csv"
+    )
+    assert code == 0
+    table = pd.read_csv(out.strip())
+    assert len(table) == 61
+    assert table["p_fake"].notna().all()
+    assert table["file"].str.endswith("film.mp4").sum() == 1
+    assert dfd(capsys, "predict", photos, "--model", model, "--timeline", tmp_path)[0] == 1
+
+
+def test_clips_are_judged_by_detectors_of_clips(capsys, film, photos, tmp_path):
+    file = tmp_path / "clips.pt"
+    save_detector(create_detector("resnet10t", 24, pretrained="none", n_frames=4), file)
+    code, out, err = dfd(
+        capsys, "predict", film, photos / "fake" / "1.png", "--model", file, "--out", tmp_path / "x.csv"
+    )
+    assert code == 0
+    table = pd.read_csv(out.strip(), keep_default_na=False).set_index("file")
+    assert table["p_fake"].iloc[0] != ""
+    assert "is no video" in table["error"].iloc[1]
+    assert "is no video" in err
+    assert "gives one verdict" in dfd(capsys, "predict", film, "--model", file, "--timeline", tmp_path)[2]
+
+
+def test_heatmaps_over_many_images(capsys, model, photos, tmp_path):
+    (photos / "real" / "broken.png").write_bytes(b"nothing")
+    code, out, err = dfd(capsys, "explain", photos / "real", "--model", model, "--out", tmp_path / "maps")
+    assert code == 0
+    table = pd.read_csv(out.strip(), keep_default_na=False)
+    assert "broken.png" in err
+    assert (table["error"] != "").sum() == 1
+    for row in table[table["error"] == ""].itertuples():
+        assert cv2.imread(str(tmp_path / "maps" / row.overlay)).shape == (40, 40, 3)
+        assert row.overlay.endswith(f"{row.prediction}.png")
+    assert (
+        "did you mean `gradcam++`"
+        in dfd(capsys, "explain", photos, "--model", model, "--out", tmp_path, "--method", "gradcm++")[2]
+    )
+
+
+def test_what_users_reported_is_learned(capsys, photos, tmp_path):
+    model, store = tmp_path / "model.pt", FeedbackStore(tmp_path / "feedback.db")
+    save_detector(create_detector("resnet10t", 24, pretrained="none"), model)
+    rng = np.random.default_rng(9)
+    for i in range(4):
+        data = cv2.imencode(".png", rng.integers(0, 256, (40, 40, 3), dtype=np.uint8))[1].tobytes()
+        store.add(hashlib.sha256(data).hexdigest(), ("real", "fake")[i % 2], [], data)
+    arguments = ("finetune", "--model", model, "--data", photos, "--out", tmp_path / "out", "--epochs", 1)
+    code, out, _ = dfd(capsys, *arguments, "--feedback", store.path)
+    assert code == 0
+    result = json.loads(out)
+    assert result["learned"] == 4
+    assert {row["n"] for row in result["sets"] if row["set"] == "failures"} == {4}
+    load_detector(result["model"])
+
+
+def test_serving_needs_a_free_port_and_a_good_model(capsys, model, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        arguments = ("serve", "--model", model, "--port", port, "--feedback", tmp_path / "feedback.db")
+        code, _, err = dfd(capsys, *arguments)
+    assert code == 1
+    assert f"127.0.0.1:{port}" in err
+    assert "--port" in err
+    assert dfd(capsys, "serve", "--model", tmp_path / "none.pt")[0] == 1

@@ -53,11 +53,11 @@ def test_an_interrupted_run_goes_on(detector, files, tmp_path, monkeypatch, cut)
 
     original, calls = streaming._judged, []
 
-    def stop_at_the_third(*given):
+    def stop_at_the_third(*given, **settings):
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return original(*given)
+        return original(*given, **settings)
 
     with monkeypatch.context() as patch:
         patch.setattr(streaming, "_judged", stop_at_the_third)
