@@ -36,9 +36,7 @@ def _processor_time() -> float:
 _CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": _processor_time}
 
 
-def make_parser(
-    description: str | None, repeats: int = 7, cores: int | None = 1
-) -> argparse.ArgumentParser:
+def make_parser(description: str | None, repeats: int = 7, cores: int | None = 1) -> argparse.ArgumentParser:
     """Return a parser that knows `--repeats`, `--clock` and, unless `cores` is None, `--cores`."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter

@@ -85,9 +85,10 @@ def summed_up(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def growth(runs: pd.DataFrame) -> float:
-    """Return the power of the number of files that the seconds beyond the start grow with."""
-    medians = runs.assign(total=runs["scan s"] + runs["split s"]).groupby("files")["total"].median()
-    return float(np.polyfit(np.log(medians.index), np.log(medians.to_numpy()), 1)[0])
+    """Return the power of the number of files that the seconds grow with between the two largest folders."""
+    total = runs.assign(total=runs["scan s"] + runs["split s"]).groupby("files")["total"].median()
+    (few, fast), (many, slow) = total.sort_index().iloc[-2:].items()
+    return float(np.log(slow / fast) / np.log(many / few))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -107,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if len(options.files) > 1:
         power = growth(table)
         print(
-            f"\nThe time grows with the files to the power of {power:.2f} ({verdict(power, EXPONENT_GOAL, True)})."
+            f"\nBetween the two largest, the time grows with the files to the power of {power:.2f} ({verdict(power, EXPONENT_GOAL, True)})."
         )
     show_machine(options, os.cpu_count() or 1, ("dfdlib", "numpy", "pandas"))
 

@@ -42,6 +42,8 @@ def save_detector(detector: Detector, path: str | Path) -> None:
     about = json.loads(json.dumps(about))  # plain types only: what weights_only=True will read back
     state = {name: tensor.detach().cpu() for name, tensor in detector.network.state_dict().items()}
     content = {"format": FORMAT, "version": FORMAT_VERSION, "about": about, "state": state}
+    if detector.seen is not None:
+        content["seen"] = torch.from_numpy(detector.seen)
     save_checked(content, path)
 
 
@@ -76,7 +78,8 @@ def load_detector(path: str | Path, device: str | torch.device = "cpu") -> Detec
             f"of timm builds it; install the versions that it was trained with: "
             f"{about['provenance'].get('versions', 'not recorded')}."
         ) from error
-    return Detector(network.to(device).eval(), **about)
+    seen = content["seen"].numpy() if "seen" in content else None
+    return Detector(network.to(device).eval(), **about, seen=seen)
 
 
 def save_checked(content: Mapping[str, Any], path: str | Path) -> None:

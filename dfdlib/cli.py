@@ -234,6 +234,14 @@ def _add_serving_commands(subparsers: Any) -> None:
     serve.add_argument("--max-mb", type=int, default=16, help="largest upload in MB (default 16)")
     serve.set_defaults(run=commands.serve)
 
+    report = subparsers.add_parser(
+        "report", help="run the notebooks, and build a page over all runs; print its path"
+    )
+    report.add_argument("--only", nargs="+", default=[], metavar="NAME", help="notebooks, such as 04 06")
+    report.add_argument("--build-only", action="store_true", help="build the page from what is there")
+    report.add_argument("--out", metavar="FILE", help="the page (default reports/index.html)")
+    report.set_defaults(run=commands.report)
+
     export = subparsers.add_parser("export", help="write a detector as ONNX; print the path")
     export.add_argument("--model", required=True)
     export.add_argument("--format", choices=("onnx",), default="onnx")

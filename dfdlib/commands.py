@@ -284,6 +284,24 @@ def serve(options: argparse.Namespace) -> None:
     run_server(app, options.host, options.port)
 
 
+def report(options: argparse.Namespace) -> str:
+    """Run the notebooks and build the page over all runs; return its file."""
+    from . import paths
+    from .series import notebook_files, run_notebook
+    from .site import build_site
+
+    root, executed = paths.reports_root(), []
+    for file in [] if options.build_only else notebook_files(options.only):
+        print(f"running {file.stem}", file=sys.stderr, flush=True)
+        executed.append(run_notebook(file, root / file.stem))
+        print(f"  {executed[-1].error or 'done'}, {executed[-1].seconds:.0f} s", file=sys.stderr, flush=True)
+    page = build_site(root, options.out or "", executed)
+    failed = [one.name for one in executed if one.error]
+    if failed:
+        raise DfdError(f"{', '.join(failed)} failed; {page} shows the rest and says why.")
+    return str(page)
+
+
 def _model_names(files: Sequence[Path]) -> list[str]:
     """Name detectors by their file, or by its folder where the file is a mere best_model.pt; all different."""
     plain = [

@@ -69,7 +69,7 @@ def fit_frozen(
     history = fit(heads, *sets, settings, out_dir / _HEADS)
 
     network.heads.load_state_dict(heads.network.state_dict())
-    for name in ("threshold", "temperature", "band"):
+    for name in ("threshold", "temperature", "band", "seen"):
         setattr(detector, name, getattr(heads, name))
     detector.provenance = heads.provenance | {"settings": dataclasses.asdict(config), "frozen_views": views}
     save_detector(detector, out_dir / BEST)

@@ -16,6 +16,7 @@ from .datasets import ImageDataset, make_loader
 from .errors import DfdError
 from .models import Detector
 from .networks import Logits
+from .seen import count_seen
 from .tta import VIEWS, check_views
 
 
@@ -56,7 +57,8 @@ def predict(
         tta: Views whose logits are averaged with those of the image as it is, see `tta.VIEWS`.
 
     Returns:
-        The predictions table, see `predictions_table`.
+        The predictions table, see `predictions_table`; `attrs["n_seen"]` counts the images that the detector
+        was trained on, or chosen by.
 
     Raises:
         DfdError: Unknown view.
@@ -71,9 +73,11 @@ def predict(
         fake.append(logits.fake.numpy())
         if logits.category is not None:
             category.append(logits.category.numpy())
-    return predictions_table(
+    table = predictions_table(
         detector, dataset.manifest, np.concatenate(fake), np.concatenate(category) if category else None
     )
+    table.attrs["n_seen"] = count_seen(detector, dataset.manifest)
+    return table
 
 
 def predict_ensemble(
@@ -108,6 +112,7 @@ def combined(detectors: Sequence[Detector], tables: Sequence[pd.DataFrame]) -> p
     if len({detector.categories for detector in detectors}) != 1:
         raise DfdError("an ensemble needs detectors of the same categories.")
     table = tables[0].copy()
+    table.attrs["n_seen"] = max(one.attrs.get("n_seen", 0) for one in tables)
     table["logit"] = np.mean([one["logit"] for one in tables], axis=0)
     table["p_fake"] = expit(table["logit"])
     names = [f"p_{name}" for name in detectors[0].categories]

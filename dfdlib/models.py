@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -39,6 +40,8 @@ class Detector:
     """Divides the fake logit before the sigmoid (Guo et al. 2017); fitted on validation images."""
     origin: str = SCRATCH
     """Where the backbone's first weights came from."""
+    seen: np.ndarray | None = None
+    """Digests of the training and validation images, int64, see `seen.content_digests`; None where unknown."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """Training settings, data and versions; for the record only."""
 

@@ -128,13 +128,15 @@ class Report:
 
         Returns:
             What was written: `notebook`, `data`, `metrics` by split (of each metric its value and, as
-            `<metric>_95`, its interval), `by_generator`, `settings`, `versions`, `seconds`.
+            `<metric>_95`, its interval; `n_seen` counts images that the detector was trained on or chosen by),
+            `by_generator`, `by_category`, `settings`, `versions`, `seconds`.
         """
         labelled = {name: table for name, table in judged.items() if table["label"].notna().any()}
         scores = {name: metrics.binary_metrics(table) for name, table in labelled.items()}
         for name, table in labelled.items():
             ends = intervals.bootstrap_metrics(table)[["low", "high"]]
             scores[name] |= {f"{metric}_95": [low, high] for metric, low, high in ends.itertuples()}
+            scores[name]["n_seen"] = table.attrs.get("n_seen", 0)
         last = list(labelled.values())[-1] if labelled else None
         content = {
             "notebook": self.notebook,
@@ -146,6 +148,7 @@ class Report:
             },
             "metrics": scores,
             "by_generator": metrics.by_generator(last).to_dict("index") if last is not None else {},
+            "by_category": metrics.by_category(last).to_dict("index") if last is not None else {},
             **more,
             "settings": self.run,
             "versions": versions(),

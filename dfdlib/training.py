@@ -35,7 +35,9 @@ from .losses import Losses
 from .manifest import fingerprint
 from .models import Detector
 from .optimization import freeze_stages, learning_rate_at, parameter_groups, train_mode
+from .report import versions
 from .runtime import choose_precision, keep_freed_memory
+from .seen import remember
 
 BEST, LAST, LOG = "best_model.pt", "last.pt", "training_log.csv"
 
@@ -99,6 +101,8 @@ class _Run:
             "data": fingerprint(train.manifest),
             "network": detector.arguments,
         }
+        remember(detector, train.manifest, val.manifest)
+        detector.provenance |= {"versions": versions()}
         self.unfinished = self._read_unfinished()
         precision = self.unfinished["precision"] if self.unfinished else self._choose_precision()
         self.accelerator = _accelerator(precision)

@@ -60,7 +60,9 @@ class Format:
 
 
 def _jpeg(label: str, suffix: str, tolerance: float = 6, **options: object) -> Format:
-    return Format(label, suffix, "JPEG", "1 L RGB CMYK YCbCr", {"quality": 95} | options, tolerance, exif=True)
+    return Format(
+        label, suffix, "JPEG", "1 L RGB CMYK YCbCr", {"quality": 95} | options, tolerance, exif=True
+    )
 
 
 def _tiff(label: str, suffix: str, modes: str = PAGE, frames: int = 1, **options: object) -> Format:
@@ -77,7 +79,9 @@ FORMATS = (
     Format("mpo", "jpg", "MPO", "1 L RGB CMYK", {"quality": 95, "save_all": True}, 6, exif=True, frames=2),
     Format("webp", "webp", "WEBP", COLOUR, {"quality": 95}, 8, exif=True),
     Format("webp-lossless", "webp", "WEBP", COLOUR, {"lossless": True, "exact": True}, exif=True),
-    Format("webp-animated", "webp", "WEBP", COLOUR, {"lossless": True, "save_all": True}, exif=True, frames=3),
+    Format(
+        "webp-animated", "webp", "WEBP", COLOUR, {"lossless": True, "save_all": True}, exif=True, frames=3
+    ),
     Format("gif", "gif", "GIF", "1 L P RGB RGBA"),
     Format("gif-plain", "gif", "GIF", "1 L P RGB RGBA", {"interlace": 0}),
     Format("gif-animated", "gif", "GIF", "1 L P RGB RGBA", {"save_all": True}, frames=3),
@@ -212,7 +216,12 @@ def flipped(data: bytes, seed: int, n: int = 50) -> Iterator[tuple[str, bytes]]:
 def zeroed(data: bytes) -> Iterator[tuple[str, bytes]]:
     """Yield a file with zeros where its start, its middle or its end should be, and zeros alone."""
     n = len(data)
-    for name, start, stop in (("start", 0, 16), ("middle", n // 3, n // 2), ("end", n // 2, n), ("all", 0, n)):
+    for name, start, stop in (
+        ("start", 0, 16),
+        ("middle", n // 3, n // 2),
+        ("end", n // 2, n),
+        ("all", 0, n),
+    ):
         stop = min(stop, n)
         yield f"zero {name}", data[:start] + bytes(stop - start) + data[stop:]
 
@@ -291,7 +300,15 @@ def png(rows: np.ndarray, interlaced: bool = False, chunks: tuple[tuple[bytes, b
     header = struct.pack(">IIBBBBB", width, height, 8 * rows.itemsize, kind, 0, 0, interlaced)
     passes = [rows]
     if interlaced:
-        steps = ((0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), (0, 2, 1, 2), (1, 2, 0, 1))
+        steps = (
+            (0, 8, 0, 8),
+            (0, 8, 4, 8),
+            (4, 8, 0, 4),
+            (0, 4, 2, 4),
+            (2, 4, 0, 2),
+            (0, 2, 1, 2),
+            (1, 2, 0, 1),
+        )
         passes = [rows[top::down, left::right] for top, down, left, right in steps]
     big = ">u2" if rows.itemsize == 2 else "u1"
     raw = b"".join(b"\0" + row.astype(big).tobytes() for part in passes for row in part)
@@ -320,7 +337,9 @@ def tiff(raw: bytes, **changes: int | list[int]) -> bytes:
             packed, tail = struct.pack("<I", start + 6 + 12 * len(tags) + len(tail)), tail + packed
         fields += struct.pack("<HHI", tag, 4, len(values)) + packed
     body = raw + bytes(len(raw) % 2)
-    return b"II*\0" + struct.pack("<I", start) + body + struct.pack("<H", len(tags)) + fields + bytes(4) + tail
+    return (
+        b"II*\0" + struct.pack("<I", start) + body + struct.pack("<H", len(tags)) + fields + bytes(4) + tail
+    )
 
 
 def bmp(raw: bytes, bits: int, height: int = HEIGHT, compression: int = 0, extra: bytes = b"") -> bytes:

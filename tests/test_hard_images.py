@@ -108,6 +108,7 @@ def serve(pipe, log):
     os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT), 2)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     with contextlib.suppress(EOFError), open(log) as printed:  # noqa: PTH123
+        pipe.send("ready")
         while True:
             outcome = decode(*pipe.recv())
             outcome.printed = printed.read()
@@ -117,8 +118,8 @@ def serve(pipe, log):
 class Decoder:
     """A process that decodes files, started again when it crashes or hangs."""
 
-    def __init__(self):
-        self.counts = Counter()
+    def __init__(self, patience=4 * SECONDS):
+        self.counts, self._patience = Counter(), patience
         self._process = None
 
     def __call__(self, name, source, max_pixels=MAX_PIXELS):
@@ -126,7 +127,7 @@ class Decoder:
         self._process or self._start()
         self._pipe.send((name, source, max_pixels))
         try:
-            outcome = self._pipe.recv() if self._pipe.poll(4 * SECONDS) else Outcome("hung")
+            outcome = self._pipe.recv() if self._pipe.poll(self._patience) else Outcome("hung")
         except EOFError:
             outcome = Outcome("crashed")
         if outcome.kind in ("hung", "crashed"):
@@ -141,6 +142,7 @@ class Decoder:
         self._process = context.Process(target=serve, args=(theirs, self._log.name), daemon=True)
         self._process.start()
         theirs.close()
+        assert self._pipe.recv() == "ready"
 
     def close(self):
         if self._process:
@@ -206,7 +208,7 @@ def judge_damaged(decoder, case, seed, flips=50):
     and so must a PNG with a changed byte: every chunk of it has a checksum.
     """
     whole = decoder(case.name, case.data).pixels
-    checked = case.label in ("png", "apng") and ".1." in case.name  # the EXIF of others is left unchecked
+    checked = case.label in ("png", "apng")
     copies = [(how, data, True) for how, data in cut(case.data)]
     copies += [(how, data, checked) for how, data in flipped(case.data, seed, flips)]
     copies += [(how, data, False) for how, data in (*zeroed(case.data), *forged(case.data))]
@@ -227,6 +229,25 @@ def test_the_corpus_is_large_and_no_turn_of_its_scene_passes_for_another():
     for i, first in enumerate(turns):
         gaps = [np.abs(first - other).mean() for other in turns[:i] if other.shape == first.shape]
         assert min(gaps, default=255) > 3 * max(form.tolerance for form in FORMATS)
+
+
+@dataclass
+class Deadly:
+    """Bytes whose decoding ends or stops the process."""
+
+    way: str
+
+    def __bool__(self):
+        return os._exit(9) if self.way == "crashed" else time.sleep(600) or True
+
+
+def test_a_crash_and_a_hang_are_noticed_and_the_next_file_is_decoded():
+    decoder = Decoder(patience=2)
+    for way in ("crashed", "hung"):
+        assert way in complaint(decoder("x", Deadly(way)), "x")
+    assert not complaint(decoder("x", png(PIXELS)), "x", "decoded", PIXELS)
+    assert decoder.counts == {"crashed": 1, "hung": 1, "decoded": 1}
+    decoder.close()
 
 
 @pytest.mark.parametrize("label", [form.label for form in FORMATS])
@@ -309,7 +330,15 @@ UPRIGHT = (0x0112, 3, 1, struct.pack("<HH", 6, 0))
 ODD_TAG = (0x011A, 2, 4, b"abc\0")  # a resolution in letters
 RGB = Image.fromarray(PIXELS)
 INVERSE16 = (65535 - GREY.astype("<u2") * 257).astype("<u2").tobytes()
+NIBBLES = GREY // 16
+FOUR_BITS = png_of_chunks(
+    (b"IHDR", struct.pack(">IIBBBBB", WIDTH, HEIGHT, 4, 0, 0, 0, 0)),
+    (b"tRNS", b"\0\x07"),
+    (b"IDAT", zlib.compress(b"".join(b"\0" + (16 * row[::2] + row[1::2]).tobytes() for row in NIBBLES))),
+    (b"IEND", b""),
+)
 ODD = {
+    "4-bit-transparent.png": (FOUR_BITS, np.where(NIBBLES == 7, 255, 17 * NIBBLES)[..., None].repeat(3, 2)),
     "long-compressed-text.png": (png(PIXELS, chunks=((b"zTXt", TEXT),)), PIXELS),
     "bad-exif.png": (png(PIXELS, chunks=((b"eXIf", b"garbage!"),)), PIXELS),
     "bad-exif.webp": (encode(RGB, "WEBP", lossless=True, exif=b"Exif\0\0garbage!"), PIXELS),
@@ -318,6 +347,7 @@ ODD = {
     "16-bit-white-is-zero.tif": (tiff(INVERSE16, t258=16, t262=0), GREY3),
 }
 REASONS = {
+    "4-bit-transparent.png": "Pillow compares the transparent grey of 2 and 4 bits with the grey of 8 bits",
     "long-compressed-text.png": "Pillow refuses a text of more than 1 MB, which has nothing to do with pixels",
     "bad-exif.png": "Pillow's exif_transpose raises on EXIF that it cannot read",
     "bad-exif.webp": "Pillow's exif_transpose raises on EXIF that it cannot read",
@@ -377,12 +407,25 @@ def test_what_holds_no_image_is_refused(data, decoder):
     assert not complaint(decoder("holiday.jpg", data), "holiday.jpg", "refused")
 
 
-HEADER = struct.pack(">IIBBBBB", 20_000, 20_000, 1, 0, 0, 0, 0)
+def large_png(side):
+    """Return a PNG of `side` × `side` white or black pixels, a bit each."""
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(side * (1 + side // 8)))
+    return png_of_chunks((b"IHDR", header), (b"IDAT", rows), (b"IEND", b""))
+
+
 FEW_ROWS = png(PIXELS).replace(struct.pack(">II", WIDTH, HEIGHT), struct.pack(">II", WIDTH, 2 * HEIGHT))
+
+
+def large_tile(side):
+    """Return a TIFF of 48 × 32 pixels in one tile of `side` × `side`."""
+    packed = zlib.compress(bytes(side * side), 1)
+    return tiff(packed, t259=8, t322=side, t323=side, t324=8, t325=len(packed))
+
+
 BOMBS = {
-    "large.png": lambda: png_of_chunks(
-        (b"IHDR", HEADER), (b"IDAT", zlib.compress(bytes(50_020_000))), (b"IEND", b"")
-    ),
+    "large.png": lambda: large_png(20_000),
+    "100-megapixels-and-more.png": lambda: large_png(10_008),  # which Pillow decodes
     "large.gif": lambda: encode(RGB, "GIF").replace(
         struct.pack("<HH", WIDTH, HEIGHT), b"\x20\x4e\x20\x4e", 1
     ),
@@ -390,9 +433,7 @@ BOMBS = {
     "large.tif": lambda: tiff(zlib.compress(bytes(10**7)), t256=20_000, t257=20_000, t259=8),
     "long-profile.png": lambda: png(PIXELS, chunks=((b"iCCP", b"n\0\0" + zlib.compress(bytes(10**8))),)),
     "tags.tif": lambda: tiff(bytes(200_000), **{f"t{1000 + i}": [8] * 50 for i in range(3000)}),
-    "large-tile.tif": lambda: tiff(
-        zlib.compress(bytes(10**6)), t259=8, t322=19_008, t323=19_008, t324=8, t325=1000
-    ),
+    "large-tile.tif": lambda: large_tile(12_000),
     "scans.jpg": lambda: many_scans(300, 300, 2000),
     "few-rows.png": lambda: FEW_ROWS[:29] + struct.pack(">I", zlib.crc32(FEW_ROWS[12:29])) + FEW_ROWS[33:],
 }
@@ -415,7 +456,7 @@ OPEN_BOMBS = {
 def test_bombs_are_refused_in_little_memory(name, decoder):
     outcome = decoder(name, BOMBS[name]())
     assert not complaint(outcome, name, "either" if name in ("tags.tif", "long-profile.png") else "refused")
-    assert outcome.memory < 300 * 2**20
+    assert outcome.memory < 300 * 2**20  # beyond what earlier files took
 
 
 @pytest.mark.xfail(
@@ -558,7 +599,8 @@ def test_a_manifest_cannot_lead_out_of_its_folder(name, tree):
 
 
 @pytest.mark.xfail(
-    strict=True, reason="`scan` lists names that `read_manifest` takes for ways out of the folder"
+    strict=True,
+    reason="`read_manifest` takes the first two for ways out of the folder; \\r needs quotes in a CSV",
 )
 @pytest.mark.parametrize("name", ["c:x.jpg", "a\\..\\b.jpg", "cr\r.jpg"])
 def test_what_was_scanned_can_be_read_again(name, tmp_path):

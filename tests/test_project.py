@@ -23,13 +23,13 @@ FLOORS = (
     ("demo",),
     ("datasets", "metrics", "backbones"),
     ("clips", "audit", "materialise"),
-    ("networks", "recurrent", "models", "calibration", "comparison"),
+    ("networks", "recurrent", "models", "seen", "calibration", "comparison"),
     ("checkpoint", "export", "inference", "losses", "optimization", "augmentation"),
     ("training", "frozen", "crossval", "finetune", "report", "streaming")
-    + ("explain", "faithfulness", "robustness", "generalisation", "feedback"),
+    + ("explain", "faithfulness", "robustness", "generalisation", "feedback", "checks"),
     ("plots", "plots_training", "plots_judge", "plots_clips", "plots_data", "plots_explain")
     + ("plots_robustness",),
-    ("serve",),
+    ("serve", "series", "site"),
     ("commands",),
     ("cli",),
     ("__main__",),

@@ -110,7 +110,8 @@ def test_metrics_json_has_its_shape(results, predictions):
     content = results.save_metrics(manifest, judged, unreadable=2, weights="scratch")
     assert read_json(results, "metrics.json") == json.loads(json.dumps(content))
     assert list(content) == [
-        *("notebook", "data", "metrics", "by_generator", "weights", "settings", "versions", "seconds")
+        *("notebook", "data", "metrics", "by_generator", "by_category", "weights"),
+        *("settings", "versions", "seconds"),
     ]
     assert content["data"] == {
         "root": predictions.attrs["root"],

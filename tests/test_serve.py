@@ -111,11 +111,11 @@ def broken(photo):
 @pytest.mark.parametrize(
     ("make", "status", "words"),
     [
-        (lambda photo: b"", 400, "empty"),
-        (lambda photo: b"<html>not an image</html>", 415, "not an image"),
+        (lambda _: b"", 400, "empty"),
+        (lambda _: b"<html>not an image</html>", 415, "not an image"),
         (broken, 422, "damaged"),
-        (lambda photo: encoded(np.zeros((8000, 8000), np.uint8)), 413, "8000 × 8000 pixels"),
-        (lambda photo: b"\x89PNG" + bytes(300_000), 413, "larger than"),
+        (lambda _: encoded(np.zeros((8000, 8000), np.uint8)), 413, "8000 × 8000 pixels"),
+        (lambda _: b"\x89PNG" + bytes(300_000), 413, "larger than"),
     ],
     ids=["empty", "text", "truncated", "pixels", "bytes"],
 )
