@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 DEMO := reports/04-multitask-effv2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab lint format refresh bench clean
+.PHONY: help demo test test-hard report lab lint format refresh bench clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -37,8 +37,14 @@ format: $(VENV)/.installed ## Format the code and mend what ruff can mend
 refresh: $(VENV)/.installed ## Run the notebooks with their defaults and store the outputs in them
 	$(BIN)/python tests/refresh_notebooks.py
 
-bench: $(VENV)/.installed ## Run the benchmarks
-	$(BIN)/python benchmarks/leave_one_generator_out.py
+report: $(VENV)/.installed ## Run all notebooks, then build reports/index.html; goes on after a failure
+	$(BIN)/dfd report $(ARGS)
+
+test-hard: $(VENV)/.installed ## The long tests: every format, damage by the thousand
+	$(BIN)/python -m pytest -m hard tests
+
+bench: $(VENV)/.installed ## Run the benchmarks, one after the other
+	for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 clean: ## Remove the environment and the caches; data and reports stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info data/.cache

@@ -13,7 +13,7 @@ import typing
 from collections.abc import Sequence
 from typing import Any
 
-from . import __version__, commands
+from . import __version__, commands, commands_using
 from .config import TrainConfig
 from .errors import DfdError
 
@@ -156,7 +156,8 @@ def _add_learning_commands(subparsers: Any) -> None:
     judge = subparsers.add_parser(
         "evaluate", help="judge a detector on labelled data sets; print a table as JSON"
     )
-    judge.add_argument("--model", action="append", required=True, help="again for an ensemble")
+    judge.add_argument("--model", action="append", required=True, help="again for several")
+    judge.add_argument("--ensemble", action="store_true", help="judge the models together")
     judge.add_argument("--data", action="append", required=True, help="again for several data sets")
     judge.add_argument(
         "--split", choices=("train", "val", "test"), default="", help="default: test where there is one"
@@ -195,7 +196,7 @@ def _add_using_commands(subparsers: Any) -> None:
     )
     predict.add_argument("--out", help="the CSV; test.csv, or test_tta_confidence.csv with --tta, by default")
     predict.add_argument("--workers", type=int, default=0, help="threads that decode; 0 for one a core")
-    predict.set_defaults(run=commands.predict)
+    predict.set_defaults(run=commands_using.predict)
 
     explain = subparsers.add_parser(
         "explain", help="write heatmaps over images; print the CSV that lists them"
@@ -213,7 +214,7 @@ def _add_using_commands(subparsers: Any) -> None:
         default="gradcam",
         help="gradcam (default), gradcam++, hirescam, xgradcam, layercam, eigencam",
     )
-    explain.set_defaults(run=commands.explain)
+    explain.set_defaults(run=commands_using.explain)
 
 
 def _add_serving_commands(subparsers: Any) -> None:
@@ -232,7 +233,7 @@ def _add_serving_commands(subparsers: Any) -> None:
         "--feedback", metavar="FILE", help="SQLite file of users' reports (default data/feedback.db)"
     )
     serve.add_argument("--max-mb", type=int, default=16, help="largest upload in MB (default 16)")
-    serve.set_defaults(run=commands.serve)
+    serve.set_defaults(run=commands_using.serve)
 
     report = subparsers.add_parser(
         "report", help="run the notebooks, and build a page over all runs; print its path"
@@ -240,13 +241,13 @@ def _add_serving_commands(subparsers: Any) -> None:
     report.add_argument("--only", nargs="+", default=[], metavar="NAME", help="notebooks, such as 04 06")
     report.add_argument("--build-only", action="store_true", help="build the page from what is there")
     report.add_argument("--out", metavar="FILE", help="the page (default reports/index.html)")
-    report.set_defaults(run=commands.report)
+    report.set_defaults(run=commands_using.report)
 
     export = subparsers.add_parser("export", help="write a detector as ONNX; print the path")
     export.add_argument("--model", required=True)
     export.add_argument("--format", choices=("onnx",), default="onnx")
     export.add_argument("--out", help="by default beside the model")
-    export.set_defaults(run=commands.export)
+    export.set_defaults(run=commands_using.export)
 
 
 def _label(text: str) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import glob
-import os
 import sys
 import typing
 from collections.abc import Iterable, Sequence
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
 
     from .datasets import ImageDataset
     from .models import Detector
-
-_COLUMNS = ["path", "label", "category", "split", "group", "generator"]
 
 
 def demo_data(options: argparse.Namespace) -> str:
@@ -78,7 +74,7 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
     runtime.setup(config.seed)
     manifest = open_data(options.data, config.seed, options.max_images) if options.data else demo_manifest()
     images = ImageDataset(manifest, options.image_size, categories_of(manifest), config.workers)
-    _report_unreadable(images.unreadable["error"])
+    tell_unreadable(images.unreadable["error"])
     switches = {}
     if options.backbone != "cnn":
         switches = {
@@ -104,24 +100,45 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def evaluate(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Judge detectors on labelled data sets; return a row a data set."""
-    from . import metrics
-    from .files import write_csv
-    from .inference import predict_ensemble
+    """Judge detectors on labelled data sets; return a row a detector and data set."""
+    from .inference import predict, predict_ensemble
+    from .report import safe_table
 
-    detectors = _detectors(options.model)
+    detectors = dict(
+        zip(model_names([Path(file) for file in options.model]), load_detectors(options.model), strict=True)
+    )
     rows = []
     for path in options.data:
-        images = _labelled_images(path, options.split, detectors[0])
-        _report_unreadable(images.unreadable["error"])
-        predictions = predict_ensemble(detectors, images, tta=options.tta)
-        scores, interval = metrics.binary_metrics(predictions), metrics.auc_interval(predictions)
-        rows.append({"data": str(path), "auc_low": interval[0], "auc_high": interval[1], **scores})
+        if options.ensemble:
+            images = _labelled_images(path, options.split, next(iter(detectors.values())))
+            judged = {"ensemble": predict_ensemble(list(detectors.values()), images, tta=options.tta)}
+        else:
+            judged = {}
+            for name, detector in detectors.items():
+                images = _labelled_images(path, options.split, detector)
+                judged[name] = predict(detector, images, tta=options.tta)
+        tell_unreadable(images.unreadable["error"])
+        rows += [{"detector": name, "data": str(path), **_scores(table)} for name, table in judged.items()]
     if options.out:
         import pandas as pd
 
-        write_csv(pd.DataFrame(rows), options.out)
+        from .files import write_csv
+
+        write_csv(safe_table(pd.DataFrame(rows)), options.out)
     return _plain(rows)
+
+
+def _scores(predictions: pd.DataFrame) -> dict[str, Any]:
+    """Return the metrics of a predictions table with their intervals, and warn of images that were learned."""
+    from . import intervals, metrics
+
+    scores = metrics.binary_metrics(predictions)
+    for name, low, high in intervals.bootstrap_metrics(predictions)[["low", "high"]].itertuples():
+        scores |= {f"{name}_low": low, f"{name}_high": high}
+    seen = predictions.attrs.get("n_seen", 0)
+    if seen:
+        print(f"warning: {seen} of {scores['n']} images were seen in training or validation", file=sys.stderr)
+    return scores | {"n_seen": seen}
 
 
 def finetune(options: argparse.Namespace) -> dict[str, Any]:
@@ -134,9 +151,9 @@ def finetune(options: argparse.Namespace) -> dict[str, Any]:
     from .manifest import open_data
 
     runtime.setup(options.seed)
-    (detector,) = _detectors([options.model])
+    (detector,) = load_detectors([options.model])
     images = ImageDataset(open_data(options.data, options.seed), detector.image_size, detector.categories)
-    _report_unreadable(images.unreadable["error"])
+    tell_unreadable(images.unreadable["error"])
     out = Path(options.out)
     held_out = images.split("val")
     if options.feedback:
@@ -158,169 +175,7 @@ def finetune(options: argparse.Namespace) -> dict[str, Any]:
     return _plain({"model": str(out / FINETUNED), "learned": len(wrong), "sets": table.to_dict("records")})
 
 
-def predict(options: argparse.Namespace) -> str | dict[str, Any]:
-    """Judge images and videos; return the verdict of one, or the CSV of many."""
-    from .faces import FaceDetector
-    from .streaming import predict_files
-    from .tta import DEFAULT_VIEWS
-    from .videos import VIDEO_SUFFIXES
-
-    detectors = _detectors(options.model)
-    settings = {
-        "tta": DEFAULT_VIEWS if options.tta == [] else options.tta or (),
-        "n_frames": options.frames,
-        "faces": FaceDetector("" if options.faces == "cascade" else options.faces) if options.faces else None,
-    }
-    manifest = _manifest_of(options.paths)
-    alone = len(manifest) == 1 and not Path(options.paths[0]).is_dir()
-    video = alone and Path(options.paths[0]).suffix.lower() in VIDEO_SUFFIXES
-    if options.heatmap and (not alone or video):
-        raise DfdError("--heatmap is for one image; name a single file. `dfd explain` takes many.")
-    if options.timeline and not video:
-        raise DfdError("--timeline is for one video; name a single file.")
-    if alone and not options.out:
-        verdict = _judge_one(detectors, manifest, options.threshold, settings)
-        if options.heatmap:
-            verdict["heatmap"] = _draw_heatmap(detectors, options.paths[0], options.heatmap)
-        if options.timeline:
-            verdict["timeline"] = _draw_timeline(detectors, options.paths[0], options.timeline, settings)
-        return verdict
-    csv = options.out or ("test_tta_confidence.csv" if settings["tta"] else "test.csv")
-    done = predict_files(
-        detectors, manifest, csv, threshold=options.threshold, workers=options.workers, **settings
-    )
-    _report_unreadable(done.unreadable)
-    judged = done.n - len(done.unreadable)
-    print(f"{done.n} files, {done.n_fake} called fake of {judged} judged now or before", file=sys.stderr)
-    return str(done.csv)
-
-
-def _judge_one(
-    detectors: Sequence[Detector], manifest: pd.DataFrame, threshold: float | None, settings: dict[str, Any]
-) -> dict[str, Any]:
-    import tempfile
-
-    import pandas as pd
-
-    from .streaming import predict_files
-
-    with tempfile.TemporaryDirectory() as folder:
-        done = predict_files(
-            detectors, manifest, Path(folder) / "one.csv", threshold=threshold, workers=1, **settings
-        )
-        row = pd.read_csv(done.csv).iloc[0]
-    if done.unreadable:
-        raise DfdError(done.unreadable[0])
-    result = {"decision": row["prediction"].upper(), "probability": float(row["p_fake"])}
-    result["verdict"] = row["verdict"]
-    if "category" in row and isinstance(row["category"], str):
-        result |= {"category": row["category"], "category_confidence": float(row["category_confidence"])}
-    return result
-
-
-def _draw_heatmap(detectors: Sequence[Detector], path: str, folder: str) -> str:
-    """Write the heatmap of the surest detector's verdict over the image; return the file."""
-    from .explain import confident_explanation, overlay
-    from .imageio import fit_image, read_image, write_image
-
-    image = read_image(path)
-    fitted = [fit_image(image, detector.image_size) for detector in detectors]
-    _, explanation = confident_explanation(detectors, fitted)
-    file = Path(folder) / "gradcam.png"
-    write_image(file, overlay(image, explanation.heatmap[0]))
-    return str(file)
-
-
-def _draw_timeline(detectors: Sequence[Detector], path: str, folder: str, settings: dict[str, Any]) -> str:
-    """Draw the score of each frame of a video; return the file."""
-    from .files import atomic_path
-    from .plots_clips import timeline
-    from .streaming import frame_scores
-
-    figure = timeline(frame_scores(detectors, path, **settings))
-    file = Path(folder) / "timeline.png"
-    with atomic_path(file) as temporary:
-        figure.savefig(temporary, dpi=150, format="png")
-    return str(file)
-
-
-def explain(options: argparse.Namespace) -> str:
-    """Write heatmaps over images; return the CSV that lists them."""
-    from .explain import explain_files
-    from .files import write_csv
-    from .report import safe_table
-
-    manifest = _manifest_of(options.paths, videos=False)
-    table = explain_files(_detectors(options.model), manifest, options.out, options.target, options.method)
-    _report_unreadable([error for error in table["error"] if error])
-    file = Path(options.out) / "explanations.csv"
-    write_csv(safe_table(table), file)
-    return str(file)
-
-
-def serve(options: argparse.Namespace) -> None:
-    """Serve detectors until interrupted."""
-    try:
-        from .serve import Service, create_app, run_server
-    except ImportError as error:
-        raise DfdError(f"serving needs the package {error.name}; `pip install 'dfdlib[serve]'`.") from error
-    from . import paths
-    from .feedback import FeedbackStore
-
-    files, notice = [Path(file) for file in options.model], ""
-    if files:
-        names = _model_names(files)
-    else:
-        from .serve.demo import NOTICE, demo_detectors
-
-        with contextlib.redirect_stdout(sys.stderr):
-            found = demo_detectors()
-        names, files, notice = list(found), list(found.values()), NOTICE
-    models = dict(zip(names, _detectors(map(str, files)), strict=True))
-    folders = {name: file.parent for name, file in zip(names, files, strict=True)}
-    store = FeedbackStore(options.feedback or paths.data_root() / "feedback.db")
-    app = create_app(Service(models, folders, notice), store, options.origin, options.max_mb * 2**20)
-    print(f"serving {', '.join(names)} on http://{options.host}:{options.port}", file=sys.stderr)
-    run_server(app, options.host, options.port)
-
-
-def report(options: argparse.Namespace) -> str:
-    """Run the notebooks and build the page over all runs; return its file."""
-    from . import paths
-    from .series import notebook_files, run_notebook
-    from .site import build_site
-
-    root, executed = paths.reports_root(), []
-    for file in [] if options.build_only else notebook_files(options.only):
-        print(f"running {file.stem}", file=sys.stderr, flush=True)
-        executed.append(run_notebook(file, root / file.stem))
-        print(f"  {executed[-1].error or 'done'}, {executed[-1].seconds:.0f} s", file=sys.stderr, flush=True)
-    page = build_site(root, options.out or "", executed)
-    failed = [one.name for one in executed if one.error]
-    if failed:
-        raise DfdError(f"{', '.join(failed)} failed; {page} shows the rest and says why.")
-    return str(page)
-
-
-def _model_names(files: Sequence[Path]) -> list[str]:
-    """Name detectors by their file, or by its folder where the file is a mere best_model.pt; all different."""
-    plain = [
-        file.resolve().parent.name if file.stem.startswith("best_model") else file.stem for file in files
-    ]
-    return [name if plain.count(name) == 1 else f"{name} ({i + 1})" for i, name in enumerate(plain)]
-
-
-def export(options: argparse.Namespace) -> str:
-    """Write a detector as ONNX; return the file."""
-    from .export import export_onnx
-
-    (detector,) = _detectors([options.model])
-    out = options.out or str(Path(options.model).with_suffix(".onnx"))
-    export_onnx(detector, out)
-    return out
-
-
-def _detectors(paths: Iterable[str]) -> list[Detector]:
+def load_detectors(paths: Iterable[str]) -> list[Detector]:
     from .checkpoint import load_detector
 
     return [load_detector(path) for path in paths]
@@ -340,45 +195,8 @@ def _labelled_images(path: str, split: str, detector: Detector) -> ImageDataset:
     return ImageDataset(manifest[chosen], detector.image_size, detector.categories)
 
 
-def _manifest_of(paths: Sequence[str], videos: bool = True) -> pd.DataFrame:
-    """Make a manifest of files, folders and patterns; folders can hold videos too."""
-    import pandas as pd
-
-    from .manifest import root_of, scan
-    from .videos import video_files
-
-    tables = []
-    for given in paths:
-        found = [given] if Path(given).exists() else sorted(glob.glob(given, recursive=True))  # noqa: PTH207
-        if not found:
-            raise DfdError(f"{given} is no file, no folder, and no pattern that matches any; check the path.")
-        for path in map(Path, found):
-            single = [path]
-            if path.is_dir():
-                single = video_files(path) if videos else []
-                if not single or _holds_images(path):
-                    table = scan(path, require_labels=False)
-                    tables.append(
-                        table.assign(path=[str((root_of(table) / name).absolute()) for name in table["path"]])
-                    )
-            rows = [{"path": str(file.absolute()), "group": str(file)} for file in single]
-            tables.append(pd.DataFrame(rows, columns=_COLUMNS))
-    manifest = pd.concat([table.astype(object) for table in tables], ignore_index=True).drop_duplicates(
-        "path"
-    )
-    root = os.path.commonpath([Path(path).parent for path in manifest["path"]])
-    manifest["path"] = [os.path.relpath(path, root) for path in manifest["path"]]
-    manifest.attrs = {"root": root}
-    return manifest.reset_index(drop=True)
-
-
-def _holds_images(folder: Path) -> bool:
-    from .imageio import IMAGE_SUFFIXES
-
-    return any(file.suffix.lower() in IMAGE_SUFFIXES for file in folder.rglob("*"))
-
-
-def _report_unreadable(errors: Sequence[str]) -> None:
+def tell_unreadable(errors: Sequence[str]) -> None:
+    """Name files that could not be read on the standard error."""
     for error in list(errors)[:20]:
         print(f"unreadable: {error}", file=sys.stderr)
     if len(errors) > 20:
@@ -395,3 +213,11 @@ def setting_types() -> dict[str, Any]:
     """Return the type of each training setting."""
     hints = typing.get_type_hints(TrainConfig)
     return {field.name: hints[field.name] for field in dataclasses.fields(TrainConfig)}
+
+
+def model_names(files: Sequence[Path]) -> list[str]:
+    """Name detectors by their file, or by its folder where the file is a mere best_model.pt; all different."""
+    plain = [
+        file.resolve().parent.name if file.stem.startswith("best_model") else file.stem for file in files
+    ]
+    return [name if plain.count(name) == 1 else f"{name} ({i + 1})" for i, name in enumerate(plain)]

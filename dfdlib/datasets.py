@@ -29,7 +29,7 @@ from .runs import RunConfig
 CACHE_LIMIT_BYTES = 8 * 2**30
 """Decoded data sets above this size are read from their files each epoch; the cache is kept below it."""
 
-_CACHE_VERSION = 2
+_CACHE_VERSION = 3
 _CHUNK_BYTES = 64 * 2**20
 
 
@@ -299,7 +299,7 @@ def _cache_key(manifest: pd.DataFrame, reader: Reader) -> str:
     for path in manifest["path"]:
         try:
             stat = (root / path).stat()
-            digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode(errors="surrogateescape"))
-        except OSError:
-            digest.update(f"{path}\0missing\0".encode(errors="surrogateescape"))
+            digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode(errors="surrogatepass"))
+        except (OSError, ValueError):  # ValueError: no name that a file can have
+            digest.update(f"{path}\0missing\0".encode(errors="surrogatepass"))
     return digest.hexdigest()

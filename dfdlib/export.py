@@ -32,6 +32,7 @@ class OnnxNetwork(nn.Module):
         onnxruntime = _package("onnxruntime")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors alone
+        options.intra_op_num_threads = torch.get_num_threads()
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import secrets
@@ -53,7 +54,10 @@ def write_text(path: str | Path, text: str) -> None:
 def write_csv(table: pd.DataFrame, path: str | Path) -> None:
     """Write a table without its index. Raises `DfdError`, see `atomic_path`."""
     with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, encoding="utf-8", errors=_ODD_NAMES)
+        options = {"index": False, "encoding": "utf-8", "errors": _ODD_NAMES, "lineterminator": "\n"}
+        table.to_csv(temporary, **options)
+        if b"\r" in temporary.read_bytes():  # it would end a row, and pandas sets no quotes for it alone
+            table.to_csv(temporary, **options, quoting=csv.QUOTE_NONNUMERIC)
 
 
 def write_json(path: str | Path, value: Any) -> None:

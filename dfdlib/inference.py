@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.special import expit, logit, softmax
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .calibration import CANT_TELL
@@ -18,6 +18,9 @@ from .models import Detector
 from .networks import Logits
 from .seen import count_seen
 from .tta import VIEWS, check_views
+
+_CPU_PART = 8
+"""Images at once on a CPU: the maps of many do not fit its caches (see benchmarks/inference.py)."""
 
 
 @torch.inference_mode()
@@ -34,7 +37,15 @@ def judge(detector: Detector, images: Tensor, tta: Sequence[str] = ()) -> Logits
     """
     check_views(tta)
     network = detector.network.eval()
-    images = images.to(detector.device)
+    parts = images.split(_CPU_PART if detector.device.type == "cpu" else max(1, len(images)))
+    judged = [_judge_views(network, part.to(detector.device), tta) for part in parts]
+    fake = torch.cat([one.fake for one in judged])
+    if judged[0].category is None:
+        return Logits(fake, None)
+    return Logits(fake, torch.cat([one.category for one in judged]))
+
+
+def _judge_views(network: nn.Module, images: Tensor, tta: Sequence[str]) -> Logits:
     seen = [network(images)]
     for name in tta:
         view = VIEWS[name](images.flatten(0, -4)).unflatten(0, images.shape[:-3])

@@ -169,8 +169,7 @@ def read_manifest(csv_path: str | Path, root: str | Path | None = None) -> pd.Da
     validate(manifest)
     for column in manifest.columns.intersection(["path", "mask"]):
         for path in manifest[column].dropna():
-            pure = PureWindowsPath(path)  # knows every way to leave a folder, slashes of both kinds
-            if pure.drive or pure.root or ".." in pure.parts or not pure.parts:
+            if _leaves(path):
                 raise DfdError(
                     f"{csv_path} lists {path!r}, which leaves its root; make paths relative to the root."
                 )
@@ -244,7 +243,7 @@ def fingerprint(manifest: pd.DataFrame) -> str:
     root, digest = root_of(manifest), hashlib.blake2b(digest_size=8)
     table = manifest[list(COLUMNS)].fillna("").astype(str).sort_values("path")
     for row in table.itertuples(index=False):
-        digest.update("\0".join(row).encode(errors="surrogateescape"))
+        digest.update("\0".join(row).encode(errors="surrogatepass"))
         digest.update(_file_sample(root / row.path))
     return digest.hexdigest()
 
@@ -256,7 +255,7 @@ def _file_sample(path: Path) -> bytes:
             start = file.read(_SAMPLE_BYTES)
             file.seek(max(0, size - _SAMPLE_BYTES))
             return f"{size}".encode() + start + file.read(_SAMPLE_BYTES)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no name that a file can have
         return b"missing"
 
 
@@ -286,9 +285,19 @@ def _walk(root: Path) -> tuple[list[str], list[str], Counter[str]]:
                 home + os.sep
             ):
                 skipped["link out of the folder"] += 1
+            elif _leaves(inside := entry if below == "." else f"{below}/{entry}"):
+                skipped["name that leaves the folder on Windows"] += 1
             else:
-                files.append(entry if below == "." else f"{below}/{entry}")
+                files.append(inside)
     return sorted(files), folders, +skipped
+
+
+def _leaves(path: str) -> bool:
+    """Whether a path leads out of its folder, on any system."""
+    if path[:1] not in ("", "/", ".") and not any(mark in path for mark in ("\\", ":", "..")):
+        return False  # at once, for the sake of large folders
+    pure = PureWindowsPath(path)  # knows every way to leave a folder, slashes of both kinds
+    return bool(pure.drive or pure.root or ".." in pure.parts or not pure.parts)
 
 
 def _refuse_folder(error: OSError) -> None:

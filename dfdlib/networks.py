@@ -59,12 +59,13 @@ class Normalize(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map uint8 or float [0, 1] images [B, 3, H, W] to float [B, 3 or 6, H, W]."""
-        if images.dtype == torch.uint8:
-            images = images.float() / 255
         # Filters at the scale of single grey levels need full precision whatever the backbone runs in.
         with torch.autocast(images.device.type, enabled=False):
-            normal = (images - self.mean) / self.std
-            return normal if self.residual is None else torch.cat([normal, self.residual(images)], 1)
+            if self.residual is None:  # each pass over the pixels costs as much as a small layer
+                scale = 255.0 if images.dtype == torch.uint8 else 1.0
+                return images.float() * (1 / (scale * self.std)) - self.mean / self.std
+            pixels = images.float() / 255 if images.dtype == torch.uint8 else images
+            return torch.cat([(pixels - self.mean) / self.std, self.residual(pixels)], 1)
 
 
 class ContextHead(nn.Module):

@@ -36,6 +36,7 @@ _CONTENTS = {
     "best_model*.pt*": "the detector of the best epoch: dfdlib.load_detector(...)",
     "training_log*.csv": "losses and validation metrics, a row an epoch",
     "test.csv": "predictions of the test images",
+    "robustness.csv": "metrics of images that suffer more and more",
     "localisation.csv": "how well heatmaps find the manipulated region",
     "removal.csv": "p_fake as the pixels that heatmaps mark are taken away",
     "out_of_fold.csv": "predictions of each image by the fold that held it out",

@@ -146,10 +146,12 @@ class MultitaskRun(RunConfig):
     """Largest change of brightness, contrast and colour of a training image; 0 for none."""
     precision: str
     """`auto`, `fp32`, `bf16` or `fp16`."""
+    robustness_images: int
+    """Test images that are degraded step by step; 0 for all."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_ranges(self, at_least={"stem_stride": 0, "stages": 0})
+        check_ranges(self, at_least={"stem_stride": 0, "stages": 0, "robustness_images": 0})
         self.training()  # refuses what TrainConfig refuses, before any data is touched
 
 

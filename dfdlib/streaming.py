@@ -26,6 +26,7 @@ from .inference import combined, joint_band, joint_threshold, judge, predictions
 from .manifest import fingerprint, root_of
 from .models import Detector
 from .report import public_table
+from .runtime import keep_freed_memory
 from .tta import check_views
 from .videos import VIDEO_SUFFIXES, read_subject
 
@@ -92,6 +93,9 @@ def predict_files(
     manifest, csv = manifest.reset_index(drop=True), Path(csv)
     n_frames = _frames_to_read(detectors, n_frames)
     unfinished, notes = csv.with_name(csv.name + ".partial"), csv.with_name(csv.name + ".partial.json")
+    keep_freed_memory()
+    for detector in detectors:
+        detector.network.to(memory_format=torch.channels_last)
     identity = _identity(detectors, manifest, tta, threshold)
     identity |= {"n_frames": n_frames, "faces": faces.name if faces else ""}
     read = partial(_read, root_of(manifest), detectors, n_frames, faces)

@@ -28,6 +28,7 @@ PARAMETERS = {
     "category_loss_weight": 0.3,
     "colour_jitter": 0.2,
     "precision": "auto",
+    "robustness_images": 8,
 }
 
 

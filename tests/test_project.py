@@ -30,7 +30,7 @@ FLOORS = (
     ("plots", "plots_training", "plots_judge", "plots_clips", "plots_data", "plots_explain")
     + ("plots_robustness",),
     ("serve", "series", "site"),
-    ("commands",),
+    ("commands", "commands_using"),
     ("cli",),
     ("__main__",),
 )
