@@ -145,6 +145,16 @@ def test_from_a_folder_to_a_finetuned_detector(capsys, photos, tmp_path):
     assert row["n"] == result["metrics"]["test"]["n"]
     assert row["auc"] == pytest.approx(result["metrics"]["test"]["auc"])
     assert pd.read_csv(tmp_path / "e.csv")["auc"].iloc[0] == pytest.approx(row["auc"])
+    assert (row["detector"], row["n_seen"]) == ("run", 0)
+    assert row["ece_low"] <= row["ece"] <= row["ece_high"]
+    models = ("--model", result["model"], "--model", result["model"])
+    code, out, err = dfd(capsys, "evaluate", *models, "--data", photos, "--split", "train")
+    assert [one["detector"] for one in json.loads(out)] == ["run (1)", "run (2)"]
+    n = json.loads(out)[0]["n"]
+    assert f"{n} of {n} images were seen in training" in err
+    code, out, _ = dfd(capsys, "evaluate", *models, "--data", photos, "--ensemble")
+    (together,) = json.loads(out)
+    assert together["auc"] == pytest.approx(row["auc"])
     predictions = json.loads(
         dfd(capsys, "evaluate", "--model", result["model"], "--data", photos, "--split", "val")[1]
     )
