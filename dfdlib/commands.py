@@ -62,11 +62,11 @@ def split(options: argparse.Namespace) -> str:
 
 def train(options: argparse.Namespace) -> dict[str, Any]:
     """Train a detector; return its file and metrics."""
-    from . import metrics, models, runtime
+    from . import models, runtime
     from .datasets import ImageDataset
     from .demo import demo_manifest
-    from .inference import predict
     from .manifest import categories_of, open_data
+    from .outcome import save_outcome
     from .training import BEST, fit
 
     settings = {name: getattr(options, name) for name in setting_types()}
@@ -90,13 +90,9 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
         **switches,
     )
     with contextlib.redirect_stdout(sys.stderr):
-        fit(detector, images.split("train"), images.split("val"), config, options.out)
-    scores = {
-        name: metrics.binary_metrics(predict(detector, images.split(name)))
-        for name in ("val", "test")
-        if images.split(name).manifest["label"].notna().any()
-    }
-    return _plain({"model": str(Path(options.out) / BEST), "metrics": scores})
+        history = fit(detector, images.split("train"), images.split("val"), config, options.out)
+        scores = save_outcome("dfd train", config, options.out, detector, images, history)["metrics"]
+    return {"model": str(Path(options.out) / BEST), "metrics": scores}
 
 
 def evaluate(options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -45,6 +45,34 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def alone_in(folder: str | Path) -> Iterator[None]:
+    """Hold a folder for one run; the hold ends with the process, however it ends.
+
+    Raises:
+        DfdError: Another run is at work there, or the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    file = Path(folder) / ".running.lock"
+    lock = FileLock(file, timeout=0)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise DfdError(
+            f"another run is writing into {folder}; wait for its end, or choose another out_dir."
+        ) from None
+    except OSError as error:
+        raise DfdError(f"cannot write into {folder}: {error.strerror or error}.") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            file.unlink(missing_ok=True)  # while it is held: a later run makes its own
+        lock.release()
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write text as UTF-8, what it cannot hold as `\\udc…`. Raises `DfdError`, see `atomic_path`."""
     with atomic_path(path) as temporary:

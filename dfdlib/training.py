@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from .checkpoint import load_checked, load_detector, save_checked, save_detector
 from .config import TrainConfig
 from .datasets import Batch, GroupShuffle, ImageDataset, make_loader
 from .errors import DfdError
-from .files import write_csv
+from .files import alone_in, write_csv
 from .history import History
 from .inference import predictions_table
 from .losses import Losses
@@ -67,11 +68,17 @@ def fit(
 
     Raises:
         DfdError: A class is missing, `out_dir` holds an unfinished run with other settings, or the loss is
-            not finite (the last good checkpoint stays).
+            not finite (the last good checkpoint stays), or another run is writing into `out_dir`.
     """
     out_dir = Path(out_dir)
     _check_classes(train, val)
-    run = _Run(detector, train, val, config, out_dir)
+    with alone_in(out_dir) if PartialState().is_main_process else nullcontext():
+        return _train(_Run(detector, train, val, config, out_dir))
+
+
+def _train(run: _Run) -> pd.DataFrame:
+    """Train to the end, from where an interrupted run stopped."""
+    config = run.config
     run.resume()
     with run.progress() as bar:
         for epoch in range(len(run.history), config.epochs):

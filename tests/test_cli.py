@@ -138,6 +138,8 @@ def test_from_a_folder_to_a_finetuned_detector(capsys, photos, tmp_path):
     assert code == 0
     assert "epoch   3/3" in err
     assert load_detector(result["model"]).arguments["residual"] is False
+    made = {file.name for file in (tmp_path / "run").iterdir()}
+    assert {"metrics.json", "test.csv", "roc.png", "confusion_real_fake.png", "learning_curves.png"} <= made
     code, out, _ = dfd(
         capsys, "evaluate", "--model", result["model"], "--data", photos, "--out", tmp_path / "e.csv"
     )

@@ -29,7 +29,8 @@ FLOORS = (
     + ("explain", "faithfulness", "robustness", "generalisation", "feedback", "checks"),
     ("plots", "plots_training", "plots_judge", "plots_clips", "plots_data", "plots_explain")
     + ("plots_robustness",),
-    ("serve", "series", "site"),
+    ("outcome", "series"),
+    ("serve", "site"),
     ("commands", "commands_using"),
     ("cli",),
     ("__main__",),

@@ -14,6 +14,7 @@ import torch
 from dfdlib import DfdError, create_detector, fit, load_detector, metrics, predict
 from dfdlib.config import TrainConfig
 from dfdlib.datasets import ImageDataset
+from dfdlib.files import alone_in
 from dfdlib.losses import Losses
 from dfdlib.manifest import categories_of
 from dfdlib.networks import Logits
@@ -108,6 +109,14 @@ def test_an_unfinished_run_with_other_settings_is_not_overwritten(images, tmp_pa
     with pytest.raises(DfdError, match=r"unfinished run with other settings \(epochs: 1 there, 2 here\)"):
         train(images, tmp_path, epochs=2)
     assert (tmp_path / LAST).read_bytes() == before
+
+
+def test_two_runs_do_not_mix_in_one_folder(images, tmp_path):
+    with alone_in(tmp_path / "run"), pytest.raises(DfdError, match="another run is writing into"):
+        train(images, tmp_path / "run", epochs=1)
+    assert not list((tmp_path / "run").glob("*.pt"))
+    train(images, tmp_path / "run", epochs=1)
+    assert not list((tmp_path / "run").glob(".*"))
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(images, tmp_path, monkeypatch):

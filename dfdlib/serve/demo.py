@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .. import paths, plots
+from .. import paths
 from ..config import TrainConfig
 from ..datasets import ImageDataset
 from ..demo import DEMO_SIZE, demo_manifest
-from ..inference import predict
 from ..manifest import categories_of
 from ..models import create_detector
-from ..report import Report
+from ..outcome import save_outcome
 from ..training import BEST, fit
 
 NOTICE = "These are demo detectors: trained for minutes on drawn images, they know nothing of photographs."
@@ -54,18 +53,12 @@ def demo_detectors(images: int = 3000, **changed: Any) -> dict[str, Path]:
 
 
 def _train(dataset: ImageDataset, network: dict[str, Any], config: TrainConfig, folder: Path) -> None:
-    """Train one detector and write its report; `metrics.json` comes last, when all else is there."""
+    """Train one detector and write its report."""
     detector = create_detector(
         image_size=dataset.size,
         categories=dataset.categories if network["backbone"] != "cnn" else (),
         pretrained="none",
         **network,
     )
-    report = Report(folder.name, config, folder)
     history = fit(detector, dataset.split("train"), dataset.split("val"), config, folder)
-    judged = {split: predict(detector, dataset.split(split)) for split in ("val", "test")}
-    report.save_figure(plots.learning_curves(history), "learning_curves", dataset.manifest)
-    report.save_figure(plots.roc(judged["test"]), "roc", judged["test"])
-    report.save_figure(plots.confusion(judged["test"]), "confusion_real_fake", judged["test"])
-    report.save_figure(plots.generator_bars(judged["test"]), "generators", judged["test"])
-    report.save_metrics(dataset.manifest, judged, weights=detector.origin)
+    save_outcome(folder.name, config, folder, detector, dataset, history)
