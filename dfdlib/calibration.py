@@ -10,8 +10,10 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 from sklearn.isotonic import IsotonicRegression
 
+from . import metrics
 from .errors import DfdError
 from .intervals import ECE_BINS, checked_probabilities, equal_mass_bins, group_codes, labelled
+from .models import Detector
 
 CANT_TELL = "can't tell"
 VERDICTS = ("real", CANT_TELL, "fake")
@@ -163,6 +165,40 @@ def abstain_band(
     given = (p_fake < low) | (p_fake >= high)
     accuracy = float(right[given].mean()) if given.any() else np.nan
     return AbstainBand(low, high, min_accuracy, accuracy, float(given.mean()), len(truth))
+
+
+def calibrate(
+    detector: Detector,
+    truth: np.ndarray,
+    logits: np.ndarray,
+    false_alarms: float | None = None,
+    min_accuracy: float = 0.9,
+) -> AbstainBand:
+    """Fit temperature, threshold and band of a detector to validation images, and put them into it.
+
+    Args:
+        detector: The detector; changed.
+        truth: [N], 1 fake, 0 real; both must be there.
+        logits: float [N], as its network returns them.
+        false_alarms: Call at most this share of real images fake, see `threshold_for_false_alarms`; by
+            default the threshold has the best balanced accuracy.
+        min_accuracy: Of the verdicts beyond the band, see `abstain_band`.
+
+    Returns:
+        The band, with what it costs and brings on these images.
+
+    Raises:
+        DfdError: A class is missing, or a rate that these images cannot show.
+    """
+    detector.temperature = metrics.fit_temperature(truth, logits)
+    p_fake = expit(logits.astype(np.float64) / detector.temperature)
+    if false_alarms is None:
+        detector.threshold = metrics.choose_threshold(truth, p_fake)
+    else:
+        detector.threshold = threshold_for_false_alarms(truth, p_fake, false_alarms)
+    band = abstain_band(truth, p_fake, detector.threshold, min_accuracy)
+    detector.band = (band.low, band.high)
+    return band
 
 
 def verdicts(p_fake: np.ndarray, band: AbstainBand) -> np.ndarray:

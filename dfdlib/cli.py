@@ -153,6 +153,21 @@ def _add_learning_commands(subparsers: Any) -> None:
     )
     tune.set_defaults(run=commands.finetune)
 
+    fit = subparsers.add_parser(
+        "calibrate", help="fit temperature, threshold and band to labelled images; print what they are"
+    )
+    fit.add_argument("--model", required=True)
+    fit.add_argument("--data", required=True, help="labelled images that nobody tests on")
+    fit.add_argument("--split", choices=("train", "val", "test"), default="val")
+    fit.add_argument("--out", required=True, help="the file of the calibrated detector")
+    fit.add_argument(
+        "--false-alarms", type=float, metavar="RATE", help="call at most this share of real images fake"
+    )
+    fit.add_argument(
+        "--min-accuracy", type=float, default=0.9, help="of the verdicts beyond the band (default 0.9)"
+    )
+    fit.set_defaults(run=commands.calibrate)
+
     judge = subparsers.add_parser(
         "evaluate", help="judge a detector on labelled data sets; print a table as JSON"
     )

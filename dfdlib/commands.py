@@ -137,6 +137,24 @@ def _scores(predictions: pd.DataFrame) -> dict[str, Any]:
     return scores | {"n_seen": seen}
 
 
+def calibrate(options: argparse.Namespace) -> dict[str, Any]:
+    """Fit temperature, threshold and band to labelled images; return what they are worth there."""
+    from .calibration import calibrate
+    from .checkpoint import save_detector
+    from .inference import predict
+
+    (detector,) = load_detectors([options.model])
+    images = _labelled_images(options.data, options.split, detector)
+    tell_unreadable(images.unreadable["error"])
+    detector.temperature = 1.0  # so that the table holds what the network says by itself
+    logits = predict(detector, images)["logit"].to_numpy()
+    band = calibrate(detector, images.fake.numpy(), logits, options.false_alarms, options.min_accuracy)
+    save_detector(detector, options.out)
+    fitted = {"temperature": detector.temperature, "threshold": detector.threshold, "band": detector.band}
+    worth = {"n": band.n, "verdicts_given": band.coverage, "accuracy_of_these": band.accuracy}
+    return _plain({"model": options.out, **fitted, **worth})
+
+
 def finetune(options: argparse.Namespace) -> dict[str, Any]:
     """Learn from the failures on the validation images, or from what users reported; return what changed."""
     from . import runtime
@@ -172,6 +190,7 @@ def finetune(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def load_detectors(paths: Iterable[str]) -> list[Detector]:
+    """Load detectors, in order."""
     from .checkpoint import load_detector
 
     return [load_detector(path) for path in paths]

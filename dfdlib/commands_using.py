@@ -159,7 +159,7 @@ def report(options: argparse.Namespace) -> str:
     root, executed = paths.reports_root(), []
     for file in [] if options.build_only else notebook_files(options.only):
         print(f"running {file.stem}", file=sys.stderr, flush=True)
-        executed.append(run_notebook(file, root / file.stem))
+        executed.append(run_notebook(file))
         print(f"  {executed[-1].error or 'done'}, {executed[-1].seconds:.0f} s", file=sys.stderr, flush=True)
     page = build_site(root, options.out or "", executed)
     failed = [one.name for one in executed if one.error]

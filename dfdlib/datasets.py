@@ -120,14 +120,29 @@ class ImageDataset(Dataset):
         self.category = torch.tensor(codes, dtype=torch.int64)
 
     def subset(self, chosen: pd.Series | np.ndarray) -> ImageDataset:
-        """Return the images that a boolean mask [n] chooses; the cache is shared."""
-        positions = np.flatnonzero(np.asarray(chosen, bool))
+        """Return the images that a boolean mask [n] chooses; the cache is shared.
+
+        Raises:
+            ValueError: Not a mask of as many booleans; positions would be taken for one unnoticed.
+        """
+        mask = np.asarray(chosen)
+        if mask.dtype != bool or mask.shape != (len(self),):
+            raise ValueError(f"a mask of {len(self)} booleans chooses images, not {mask.dtype} {mask.shape}.")
+        positions = np.flatnonzero(mask)
         part = object.__new__(type(self))
         part.__dict__.update(self.__dict__)
         part.manifest = self.manifest.iloc[positions].reset_index(drop=True)
         part._rows = self._rows[positions]
         part._set_targets()
         return part
+
+    def head(self, n: int) -> ImageDataset:
+        """Return the first `n` images, or all where there are fewer."""
+        return self.subset(np.arange(len(self)) < n)
+
+    def pixels(self) -> Tensor:
+        """Return all images, uint8 [N, 3, S, S] (of clips [N, T, 3, S, S])."""
+        return self.__getitems__(range(len(self)))["image"]
 
     def split(self, name: str) -> ImageDataset:
         """Return the images of one split, `train`, `val` or `test`; it may be empty."""

@@ -169,8 +169,7 @@ def randomisation_curve(tables: Mapping[str, pd.DataFrame]) -> Figure:
 
 def _pixels(dataset: ImageDataset) -> np.ndarray:
     """Return the images, uint8 [N, S, S, 3]."""
-    images = dataset.__getitems__(range(len(dataset)))["image"]
-    return np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
+    return np.ascontiguousarray(dataset.pixels().permute(0, 2, 3, 1).numpy())
 
 
 def _show(axis: Axes, image: np.ndarray, mask: np.ndarray) -> None:

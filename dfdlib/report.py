@@ -45,7 +45,7 @@ _CONTENTS = {
     "unreadable.csv": "images that could not be read, and why",
     "manifest.csv": "the images, their labels, splits and groups",
     "metrics.json": "metrics, settings, data and versions",
-    "*.png": "figure",
+    "*.png": "figure; the same as .svg beside it",
 }
 
 
@@ -70,7 +70,7 @@ class Report:
     def save_figure(
         self, figure: Figure, name: str, data: pd.DataFrame | None = None, **about: Any
     ) -> Figure:
-        """Write a figure as `<name>.png` (150 dpi) with a `<name>.json` that says what made it.
+        """Write a figure as `<name>.png` (150 dpi) and `<name>.svg`, with a `<name>.json` that says what made it.
 
         Args:
             figure: A figure, such as one of `plots`.
@@ -86,9 +86,10 @@ class Report:
         """
         import matplotlib.pyplot as plt
 
-        with atomic_path(self.out_dir / f"{name}.png") as temporary:
-            background = figure.get_facecolor()  # a dark style of the user's would win over it
-            figure.savefig(temporary, dpi=150, format="png", facecolor=background)
+        background = figure.get_facecolor()  # a dark style of the user's would win over it
+        for kind, about_file in (("png", {}), ("svg", {"Date": None})):  # the same figure, the same file
+            with atomic_path(self.out_dir / f"{name}.{kind}") as temporary:
+                figure.savefig(temporary, dpi=150, format=kind, facecolor=background, metadata=about_file)
         plt.close(figure)
         facts = {"figure": f"{name}.png", "notebook": self.notebook}
         if data is not None:

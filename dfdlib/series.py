@@ -42,13 +42,14 @@ def notebook_files(chosen: Sequence[str] = ()) -> list[Path]:
     return [file for file in files if not chosen or file.stem in wanted]
 
 
-def run_notebook(file: Path, out_dir: Path, parameters: Mapping[str, Any] | None = None) -> Executed:
-    """Run a notebook by papermill into its folder, and render it as HTML; what it made until a failure stays.
+def run_notebook(file: Path, parameters: Mapping[str, Any] | None = None) -> Executed:
+    """Run a notebook by papermill, and render it as HTML; what it made until a failure stays.
+
+    Its results go to its own folder of the reports, `<name>.ipynb` and `<name>.html` with them.
 
     Args:
         file: The notebook.
-        out_dir: Folder of its results, `<name>.ipynb` and `<name>.html` among them.
-        parameters: Values for its parameter cell beside `out_dir`.
+        parameters: Values for its parameter cell.
 
     Raises:
         DfdError: The packages of `dfdlib[notebooks]` are missing.
@@ -58,13 +59,14 @@ def run_notebook(file: Path, out_dir: Path, parameters: Mapping[str, Any] | None
         from papermill.exceptions import PapermillExecutionError
     except ImportError as error:
         raise DfdError("running notebooks needs papermill; `pip install 'dfdlib[notebooks]'`.") from error
+    out_dir = paths.reports_root().absolute() / file.stem
     out_dir.mkdir(parents=True, exist_ok=True)
     executed, started, error = out_dir / file.name, time.monotonic(), ""
     try:
         papermill.execute_notebook(
             file,
             executed,
-            {"out_dir": str(out_dir), **(parameters or {})},
+            dict(parameters or {}),
             progress_bar=False,
             cwd=file.parent,
         )

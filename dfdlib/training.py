@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 
 from . import metrics
 from .augmentation import augment
-from .calibration import abstain_band
+from .calibration import calibrate
 from .checkpoint import load_checked, load_detector, save_checked, save_detector
 from .config import TrainConfig
 from .datasets import Batch, GroupShuffle, ImageDataset, make_loader
@@ -334,13 +334,7 @@ class _Run:
 
     def _calibrated(self, fake: np.ndarray, category: np.ndarray | None) -> pd.DataFrame:
         """Fit temperature, threshold and band to validation logits; return the predictions with them."""
-        truth = self.val.fake.numpy()
-        self.detector.temperature = metrics.fit_temperature(truth, fake)
-        scaled = predictions_table(self.detector, self.val.manifest, fake, category)
-        p_fake = scaled["p_fake"].to_numpy()
-        self.detector.threshold = metrics.choose_threshold(truth, p_fake)
-        band = abstain_band(truth, p_fake, self.detector.threshold)
-        self.detector.band = (band.low, band.high)
+        calibrate(self.detector, self.val.fake.numpy(), fake)
         return predictions_table(self.detector, self.val.manifest, fake, category)
 
 

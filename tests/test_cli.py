@@ -157,6 +157,15 @@ def test_from_a_folder_to_a_finetuned_detector(capsys, photos, tmp_path):
     code, out, _ = dfd(capsys, "evaluate", *models, "--data", photos, "--ensemble")
     (together,) = json.loads(out)
     assert together["auc"] == pytest.approx(row["auc"])
+    calibrated = ("--data", photos, "--out", tmp_path / "calibrated.pt", "--false-alarms", 0.2)
+    code, out, _ = dfd(capsys, "calibrate", "--model", result["model"], *calibrated)
+    fitted = json.loads(out)
+    assert code == 0
+    assert load_detector(fitted["model"]).threshold == fitted["threshold"]
+    assert tuple(fitted["band"]) == load_detector(fitted["model"]).band
+    val = ImageDataset(read_manifest(photos / "manifest.csv"), 40).split("val")
+    reals = predict(load_detector(fitted["model"]), val).query("label == 'real'")
+    assert (reals["predicted"] == "fake").mean() <= 0.2
     predictions = json.loads(
         dfd(capsys, "evaluate", "--model", result["model"], "--data", photos, "--split", "val")[1]
     )

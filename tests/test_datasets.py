@@ -34,6 +34,15 @@ def test_subsets_keep_pixels_and_targets_together(images, demo):
         assert part[row]["fake"] == (part.manifest["label"][row] == "fake")
 
 
+def test_positions_are_not_taken_for_a_mask(images):
+    for wrong in (range(3), [0, 1], np.ones(3, bool), np.ones(len(images), int)):
+        with pytest.raises(ValueError, match="booleans"):
+            images.subset(wrong)
+    assert images.head(3).manifest["path"].tolist() == images.manifest["path"].tolist()[:3]
+    assert torch.equal(images.head(3).pixels(), images.__getitems__([0, 1, 2])["image"])
+    assert len(images.head(10**6)) == len(images)
+
+
 def test_missing_labels_and_categories_are_marked(demo):
     manifest = demo.copy()
     manifest.loc[0, ["label", "category"]] = None

@@ -121,7 +121,9 @@ def test_no_path_of_one_machine_is_in_the_repository():
 
 
 def test_tracked_files_are_small():
-    assert all(file.stat().st_size < 400_000 for file in tracked_files())
+    limits = {ROOT / "reports" / "index.html": 2_000_000}  # one real report, whole
+    for file in tracked_files():
+        assert file.stat().st_size < limits.get(file, 400_000), file
 
 
 @pytest.mark.parametrize("where", ["checkout", "notebooks", "elsewhere"])

@@ -92,7 +92,7 @@ def test_a_figure_comes_with_what_made_it(results, predictions):
     assert facts["data"] == {"root": predictions.attrs["root"], "fingerprint": fingerprint(predictions)}
     assert facts["versions"]["commit"] == "0123456789ab"
     assert facts["versions"]["torch"] == version("torch")
-    assert sorted(file.name for file in results.out_dir.iterdir()) == ["roc.json", "roc.png"]
+    assert sorted(file.name for file in results.out_dir.iterdir()) == ["roc.json", "roc.png", "roc.svg"]
 
 
 def test_a_figure_stays_white_in_a_dark_style(results):
@@ -218,7 +218,7 @@ def test_contents_say_what_each_file_is(results, predictions):
     results.save_figure(plt.figure(figsize=(1, 1)), "roc", n=4)
     assert results.contents()["what"].to_dict() == {
         "metrics.json": "metrics, settings, data and versions",
-        "roc.png": "figure",
+        "roc.png": "figure; the same as .svg beside it",
         "test.csv": "predictions of the test images",
     }
 

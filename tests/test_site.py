@@ -95,8 +95,7 @@ def test_intervals_as_text():
 
 
 def notebook(path, *sources):
-    cells = [nbformat.v4.new_code_cell('out_dir = ""', metadata={"tags": ["parameters"]})]
-    cells += [nbformat.v4.new_code_cell(source) for source in sources]
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
@@ -133,6 +132,7 @@ def test_notebooks_are_named_by_number(tmp_path, monkeypatch):
         notebook_files()
 
 
-def test_a_notebook_that_cannot_be_read_is_a_failure_too(tmp_path):
+def test_a_notebook_that_cannot_be_read_is_a_failure_too(tmp_path, monkeypatch):
     (tmp_path / "07-none.ipynb").write_text("{}")
-    assert run_notebook(tmp_path / "07-none.ipynb", tmp_path / "out").error
+    monkeypatch.setenv("DFD_REPORTS_DIR", str(tmp_path / "out"))
+    assert run_notebook(tmp_path / "07-none.ipynb").error

@@ -314,3 +314,22 @@ def test_tensorboard_logs_are_written_when_asked(images, tmp_path):
         warnings.simplefilter("ignore")
         train(images, tmp_path, epochs=1, tensorboard=True)
     assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_a_category_that_training_lacks_can_be_met_in_the_test(images, tmp_path):
+    table = images.manifest
+    lacking = images.subset((table["split"] != "train") | (table["category"] != "vehicles"))
+    detector, _ = train(lacking, tmp_path, epochs=1)
+    test = predict(detector, images.split("test"))
+    assert (test["category"] == "vehicles").any()
+    assert np.isfinite(test["p_vehicles"]).all()
+    assert 0 <= metrics.binary_metrics(test)["category_accuracy"] < 1
+
+
+@pytest.mark.parametrize("balance", ["weights", "oversample", "downsample", "none"])
+def test_a_handful_of_fakes_among_many_images_trains(images, tmp_path, balance):
+    rare = images.manifest.index[
+        (images.manifest["split"] == "train") & (images.manifest["label"] == "fake")
+    ][2:]
+    _, history = train(images.subset(~images.manifest.index.isin(rare)), tmp_path, epochs=1, balance=balance)
+    assert np.isfinite(history[["train_loss", "val_loss"]].to_numpy()).all()
