@@ -151,7 +151,7 @@ def _compared(run: Run) -> dict[str, Any]:
         "name": run.name,
         "data": f"{data.get('root')} {data.get('fingerprint')}",
         "judged": f"{run.split}, n = {run.scores.get('n')}",
-        "values": {title: with_interval(run.scores, key) for key, title in METRICS.items()},
+        "values": [(title, with_interval(run.scores, key)) for key, title in METRICS.items()],
     }
 
 

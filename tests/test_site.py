@@ -103,9 +103,7 @@ def notebook(path, *sources):
 
 def test_a_failure_does_not_stop_the_series(tmp_path, monkeypatch, capsys):
     (tmp_path / "dfdlib").mkdir()
-    write = (
-        "import json, pathlib; pathlib.Path(out_dir, 'metrics.json').write_text(json.dumps({'seconds': 1.0}))"
-    )
+    write = "import pathlib; pathlib.Path('../reports/02-works/metrics.json').write_text('{\"seconds\": 1}')"
     notebook(tmp_path / "notebooks" / "01-breaks.ipynb", "print('before')", "raise ValueError('on purpose')")
     notebook(tmp_path / "notebooks" / "02-works.ipynb", write)
     monkeypatch.chdir(tmp_path)
