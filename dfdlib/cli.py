@@ -240,7 +240,7 @@ def _add_serving_commands(subparsers: Any) -> None:
     serve.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default: this machine alone)"
     )
-    serve.add_argument("--port", type=int, default=8000)
+    serve.add_argument("--port", type=_port, default=8000, help="default 8000")
     serve.add_argument(
         "--origin", action="append", default=[], metavar="URL", help="another web origin that may call it"
     )
@@ -263,6 +263,12 @@ def _add_serving_commands(subparsers: Any) -> None:
     export.add_argument("--format", choices=("onnx",), default="onnx")
     export.add_argument("--out", help="by default beside the model")
     export.set_defaults(run=commands_using.export)
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number from 1 to 65535")
+    return int(text)
 
 
 def _label(text: str) -> str:

@@ -310,3 +310,7 @@ def test_serving_needs_a_free_port_and_a_good_model(capsys, model, tmp_path):
     assert f"127.0.0.1:{port}" in err
     assert "--port" in err
     assert dfd(capsys, "serve", "--model", tmp_path / "none.pt")[0] == 1
+    for wrong in ("80000", "0", "http"):
+        with pytest.raises(SystemExit):
+            main(["serve", "--model", model, "--port", wrong])
+        assert "from 1 to 65535" in capsys.readouterr().err

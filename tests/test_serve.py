@@ -272,3 +272,20 @@ def test_the_pages_name_no_other_host():
         assert "https://" not in text, file
         assert " style=" not in text, "inline styles are refused by our own policy"
         assert " onclick=" not in text, file
+
+
+def test_the_demo_detectors_are_trained_once(tmp_path, monkeypatch, store, photo):
+    from dfdlib.serve.demo import NOTICE, demo_detectors
+
+    monkeypatch.setenv("DFD_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("DFD_CACHE_DIR", str(tmp_path / "cache"))
+    files = demo_detectors(120, epochs=1)
+    written = {name: file.stat().st_mtime_ns for name, file in files.items()}
+    assert demo_detectors(120, epochs=1) == files
+    assert {name: file.stat().st_mtime_ns for name, file in files.items()} == written
+    folders = {name: file.parent for name, file in files.items()}
+    service = Service({name: load_detector(file) for name, file in files.items()}, folders, NOTICE)
+    client = create_app(service, store).test_client()
+    assert "know nothing of photographs" in client.get("/models").json["notice"]
+    assert all("roc" in model["report"]["figures"] for model in client.get("/models").json["models"])
+    assert len(send(client, encoded(photo)).json["predictions"]) == 2
