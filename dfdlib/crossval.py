@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from .manifest import fingerprint
 from .models import Detector
 from .splits import kfold
 from .training import BEST, LOG, fit
+from .tta import check_views
 
 _SCORES = ("auc", "ap", "eer", "accuracy", "balanced_accuracy", "f1", "n", "n_fake")
 
@@ -50,6 +51,7 @@ def cross_validate(
     config: TrainConfig,
     out_dir: str | Path,
     n_splits: int = 5,
+    tta: Sequence[str] = (),
 ) -> CrossValidation:
     """Train a detector a fold, on the images of the others (`StratifiedGroupKFold`).
 
@@ -63,10 +65,12 @@ def cross_validate(
         config: How to train each fold.
         out_dir: Folder of `best_model_fold<i>.pth` and `training_log_fold<i>.csv`.
         n_splits: Number of folds.
+        tta: Views that predictions are averaged over, see `tta.VIEWS`; training knows nothing of them.
 
     Raises:
-        DfdError: Fewer groups than folds, or as `training.fit`.
+        DfdError: Fewer groups than folds, an unknown view, or as `training.fit`.
     """
+    check_views(tta)
     out_dir = Path(out_dir)
     fold_of = kfold(dataset.manifest, n_splits, config.seed).to_numpy()
     detectors, histories, tables = [], [], []
@@ -75,7 +79,7 @@ def cross_validate(
         detector, history = _fold(new_detector(), train, held_out, config, out_dir, fold)
         detectors.append(detector)
         histories.append(history)
-        tables.append(predict(detector, held_out).assign(fold=fold))
+        tables.append(predict(detector, held_out, tta=tta).assign(fold=fold))
     rows = [
         {"fold": fold, "best_epoch": int(np.argmax(history["best"])) + 1, "epochs": len(history)}
         | {name: scores[name] for name in _SCORES}
@@ -96,6 +100,7 @@ def compare(
     held_out: ImageDataset,
     config: TrainConfig,
     out_dir: str | Path,
+    tta: Sequence[str] = (),
 ) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
     """Train several detectors on the same images and judge them on the same others.
 
@@ -105,6 +110,7 @@ def compare(
         held_out: Images that choose the best epoch and judge it.
         config: How to train each.
         out_dir: A folder a detector is made in it.
+        tta: See `cross_validate`.
 
     Returns:
         What was trained, a row a detector (`parameters`, `weights` (their origin), `seconds` of training),
@@ -117,7 +123,7 @@ def compare(
         size = sum(parameter.numel() for parameter in detector.network.parameters())
         seconds = round(history["seconds"].sum(), 1)
         rows[name] = {"parameters": size, "weights": detector.origin, "seconds": seconds}
-        judged[name] = predict(detector, held_out)
+        judged[name] = predict(detector, held_out, tta=tta)
     return pd.DataFrame.from_dict(rows, orient="index"), judged
 
 

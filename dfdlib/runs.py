@@ -198,6 +198,8 @@ class KfoldRun(RunConfig):
     """Stride of the backbone's first convolution; 0 leaves it as it is."""
     stages: int
     """Feature maps of the backbone to keep (see `backbones.Truncated`); 0 keeps all of it."""
+    tta: str
+    """Views that predictions are averaged over, see `tta.VIEWS`, with commas between; may be empty."""
     others: str
     """Backbones to compare on the first fold, by name, with commas between; may be empty."""
 
@@ -205,6 +207,10 @@ class KfoldRun(RunConfig):
         super().__post_init__()
         check_ranges(self, at_least={"folds": 2, "stem_stride": 0, "stages": 0})
         self.training()
+
+    def views(self) -> list[str]:
+        """Return the names of `tta`."""
+        return [name.strip() for name in self.tta.split(",") if name.strip()]
 
 
 @dataclass(frozen=True)
