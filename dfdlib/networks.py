@@ -72,9 +72,7 @@ class ContextHead(nn.Module):
     """A category head on an early feature map, whose units see too little to know an object.
 
     Three strided pairs of convolutions widen what is seen to the whole image at little cost; the image itself,
-    reduced to the size of the map, stands beside features that were learned for traces. In training its input
-    is moved, turned and scaled at random, which an object survives and a trace would not: the other head sees
-    nothing of it.
+    reduced to the size of the map, stands beside features that were learned for traces.
     """
 
     def __init__(self, n_features: int, n_categories: int) -> None:
@@ -93,21 +91,8 @@ class ContextHead(nn.Module):
 
     def forward(self, features: Tensor, images: Tensor) -> Tensor:
         """Return logits [B, n_categories]; of the images, the first three channels are looked at."""
-        maps = torch.cat([features, F.adaptive_avg_pool2d(images[:, :3], features.shape[-2:])], 1)
-        if self.training:
-            maps = _moved(maps)
-        return self.classify(self.widen(maps).mean((2, 3)))
-
-
-def _moved(maps: Tensor) -> Tensor:
-    """Move by up to an eighth, turn by up to 15 degrees and scale by up to a quarter, each of maps [B, C, h, w]."""
-    draw = torch.rand(4, len(maps), device=maps.device) * 2 - 1
-    angle, scale = draw[0] * (torch.pi / 12), 1.25 ** draw[1]
-    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
-    affine = torch.stack([cos, -sin, draw[2] / 4, sin, cos, draw[3] / 4], 1).unflatten(1, (2, 3))
-    with torch.autocast(maps.device.type, enabled=False):
-        grid = F.affine_grid(affine, list(maps.shape), align_corners=False)
-        return F.grid_sample(maps.float(), grid, padding_mode="reflection", align_corners=False)
+        small = F.adaptive_avg_pool2d(images[:, :3], features.shape[-2:])
+        return self.classify(self.widen(torch.cat([features, small], 1)).mean((2, 3)))
 
 
 class Heads(nn.Module):
