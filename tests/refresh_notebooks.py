@@ -30,11 +30,11 @@ def is_bar(out: nbformat.NotebookNode) -> bool:
 def lighter(out: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Store a large picture as JPEG: notebooks with photographs would weigh megabytes."""
     png = out.get("data", {}).get("image/png")
-    if png and len(png) > 60_000:
+    if png and len(png) > 40_000:
         picture = Image.open(io.BytesIO(base64.b64decode(out["data"].pop("image/png")))).convert("RGB")
-        picture.thumbnail((760, 760))
+        picture.thumbnail((700, 700))
         buffer = io.BytesIO()
-        picture.save(buffer, "JPEG", quality=72)
+        picture.save(buffer, "JPEG", quality=62)
         out["data"]["image/jpeg"] = base64.b64encode(buffer.getvalue()).decode()
     return out
 
@@ -46,7 +46,8 @@ def refresh(path: Path) -> None:
         os.environ["DFD_REPORTS_DIR"] = reports
         NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(path.parent)}}).execute()
         text = nbformat.writes(notebook).replace(reports, "reports")
-    notebook = nbformat.reads(re.sub(r"/[^\s\"']*/site-packages/", "", text), as_version=4)
+    # Bounded, since the text of a picture is full of slashes: each would be followed to its end.
+    notebook = nbformat.reads(re.sub(r"/[^\s\"']{1,200}/site-packages/", "", text), as_version=4)
     notebook.metadata = {name: notebook.metadata[name] for name in METADATA}
     notebook.metadata["language_info"] = {"name": "python"}
     for cell in notebook.cells:
