@@ -208,10 +208,6 @@ class KfoldRun(RunConfig):
         check_ranges(self, at_least={"folds": 2, "stem_stride": 0, "stages": 0})
         self.training()
 
-    def views(self) -> list[str]:
-        """Return the names of `tta`."""
-        return [name.strip() for name in self.tta.split(",") if name.strip()]
-
 
 @dataclass(frozen=True)
 class ClipRun(RunConfig):

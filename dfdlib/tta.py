@@ -52,6 +52,13 @@ def check_views(names: Sequence[str]) -> None:
             )
 
 
+def views_of(text: str) -> list[str]:
+    """Return the names in a text such as `flip, crop`. Raises `DfdError`, see `check_views`."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    check_views(names)
+    return names
+
+
 def _resized(images: Tensor, size: int) -> Tensor:
     pixels = images.float() / 255 if images.dtype == torch.uint8 else images
     return F.interpolate(pixels, (size, size), mode="bilinear", antialias=True, align_corners=False)

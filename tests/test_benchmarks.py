@@ -25,6 +25,14 @@ TINY = {
         ["pytorch-grad-cam, batched", "dfdlib, heatmaps and logits", "dfdlib, logits alone"],
     ),
     "scan": ("--files 40 80 --per-group 2", ["40", "80"]),
+    "serving": (
+        "--side 48 --sizes 32 32 --rate 5 --seconds 1",
+        ["one at a time, median", "page and all that it loads"],
+    ),
+    "training": (
+        "--images 8 --size 32 --side 32 --batch-size 4 --backbones resnet18",
+        ["the usual loop", "dfdlib.fit", "dfdlib's forward and backward alone"],
+    ),
     "imports": ("--programs import_dfdlib dfd_--help", ["import dfdlib", "dfd --help"]),
 }
 """Settings of each benchmark, and the names of some rows of its tables."""

@@ -7,7 +7,7 @@ import torch
 from dfdlib import DfdError, create_detector, predict
 from dfdlib.datasets import ImageDataset
 from dfdlib.inference import judge
-from dfdlib.tta import VIEWS
+from dfdlib.tta import VIEWS, views_of
 
 
 @pytest.fixture
@@ -56,3 +56,10 @@ def test_predictions_take_views(demo):
     assert not np.allclose(plain["logit"], viewed["logit"])
     with pytest.raises(DfdError, match="unknown view `flop`; did you mean `flip`"):
         predict(detector, images, tta=("flop",))
+
+
+def test_names_in_a_text():
+    assert views_of("") == []
+    assert views_of("flip, crop") == ["flip", "crop"]
+    with pytest.raises(DfdError, match="did you mean `flip`"):
+        views_of("flop")
