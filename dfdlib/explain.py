@@ -158,8 +158,7 @@ def save_samples(
     for row in range(len(dataset)):
         batch = dataset.__getitems__([row])
         found = heatmaps(detector, batch["image"], target)
-        p_fake = float(torch.sigmoid(found.logits.fake[0] / detector.temperature))
-        verdict = "fake" if p_fake >= detector.threshold else "real"
+        p_fake, verdict = _said(detector, found)
         label = dataset.manifest["label"].iloc[row] or "unlabelled"
         image = batch["image"][0].permute(1, 2, 0).numpy()
         file = Path(out_dir) / "gradcam_outputs" / f"sample_{row}_{label}_{verdict}.png"
@@ -199,13 +198,18 @@ def explain_files(
             continue
         fitted = [fit_image(image, detector.image_size) for detector in detectors]
         chosen, found = confident_explanation(detectors, fitted, target, method)
-        p_fake = float(torch.sigmoid(found.logits.fake[0] / detectors[chosen].temperature))
-        verdict = "fake" if p_fake >= detectors[chosen].threshold else "real"
+        p_fake, verdict = _said(detectors[chosen], found)
         name = "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in Path(path).stem)[:80]
         row |= {"overlay": f"{i:05}_{name}_{verdict}.png", "detector": chosen, "p_fake": round(p_fake, 6)}
         row["prediction"] = verdict
         write_image(Path(out_dir) / row["overlay"], overlay(image, found.heatmap[0]))
     return pd.DataFrame(rows)
+
+
+def _said(detector: Detector, found: Explanation) -> tuple[float, str]:
+    """Return `p_fake` and the verdict on the first image that was explained."""
+    p_fake = float(torch.sigmoid(found.logits.fake[0] / detector.temperature))
+    return p_fake, "fake" if p_fake >= detector.threshold else "real"
 
 
 def _grad_cam(
@@ -332,8 +336,5 @@ def confident_explanation(
         heatmaps(detector, image[None], target, method)
         for detector, image in zip(detectors, images, strict=True)
     ]
-    sure = [
-        abs(float(torch.sigmoid(one.logits.fake[0] / detector.temperature)) - 0.5)
-        for detector, one in zip(detectors, found, strict=True)
-    ]
+    sure = [abs(_said(detector, one)[0] - 0.5) for detector, one in zip(detectors, found, strict=True)]
     return int(np.argmax(sure)), found[int(np.argmax(sure))]

@@ -164,8 +164,8 @@ def predictions_table(
 
     Returns:
         The manifest's columns and `logit` (after temperature), `p_fake` (0 to 1), `predicted` (real or fake,
-        by the threshold), `verdict` (the same, or `can't tell` within the detector's band) and, with categories, `predicted_category`, `category_confidence` and
-        `p_<category>`. `attrs["threshold"]` keeps the threshold.
+        by the threshold), `verdict` (the same, or `can't tell` within the detector's band) and, with
+        categories, `predicted_category`, `category_confidence` and `p_<category>`. `attrs["threshold"]` keeps the threshold.
     """
     table = manifest.reset_index(drop=True).copy()
     table["logit"] = fake_logits.astype(np.float64) / detector.temperature

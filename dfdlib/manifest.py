@@ -244,19 +244,20 @@ def fingerprint(manifest: pd.DataFrame) -> str:
     table = manifest[list(COLUMNS)].fillna("").astype(str).sort_values("path")
     for row in table.itertuples(index=False):
         digest.update("\0".join(row).encode(errors="surrogatepass"))
-        digest.update(_file_sample(root / row.path))
+        digest.update(file_sample(root / row.path, _SAMPLE_BYTES) or b"missing")
     return digest.hexdigest()
 
 
-def _file_sample(path: Path) -> bytes:
+def file_sample(path: Path, n_bytes: int) -> bytes | None:
+    """Return the size of a file with its first and last `n_bytes`; None where there is no such file."""
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            start = file.read(_SAMPLE_BYTES)
-            file.seek(max(0, size - _SAMPLE_BYTES))
-            return f"{size}".encode() + start + file.read(_SAMPLE_BYTES)
+            start = file.read(n_bytes)
+            file.seek(max(0, size - n_bytes))
+            return f"{size}".encode() + start + file.read(n_bytes)
     except (OSError, ValueError):  # ValueError: no name that a file can have
-        return b"missing"
+        return None
 
 
 def _checked_labels(labels: Mapping[str, str]) -> dict[str, str]:

@@ -48,8 +48,7 @@ def heatmap_grid(
     ):
         _show(axes[0, i], image, mask)
         _show(axes[1, i], overlay(image, heatmaps[i]), mask)
-        label = row.label if isinstance(row.label, str) else "unlabelled"
-        axes[0, i].set_title(label, color={"real": REAL, "fake": FAKE}.get(label, GREY), fontsize=9)
+        _name(axes[0, i], row.label)
         by = f"{row.model}\n" if "model" in predictions else ""
         axes[1, i].set_title(
             f"{by}{row.predicted}, p(fake) {row.p_fake:.2f}",
@@ -80,9 +79,7 @@ def map_rows(dataset: ImageDataset, maps: Mapping[str, np.ndarray]) -> Figure:
     pixels, masks = _pixels(dataset), masks_of(dataset)
     for i in range(n):
         _show(axes[0, i], pixels[i], masks[i])
-        label = dataset.manifest["label"].iloc[i]
-        label = label if isinstance(label, str) else "unlabelled"
-        axes[0, i].set_title(label, color={"real": REAL, "fake": FAKE}.get(label, GREY), fontsize=9)
+        _name(axes[0, i], dataset.manifest["label"].iloc[i])
         for axis, heat in zip(axes[1:, i], maps.values(), strict=True):
             _show(axis, overlay(pixels[i], heat[i]), masks[i])
     for axis, name in zip(axes[:, 0], ("image", *maps), strict=True):
@@ -178,6 +175,12 @@ def _show(axis: Axes, image: np.ndarray, mask: np.ndarray) -> None:
     if mask.any():
         axis.contour(mask, [0.5], colors="white", linewidths=1)
     _bare(axis)
+
+
+def _name(axis: Axes, label: str | None) -> None:
+    """Title an image with its label, in the label's colour."""
+    shown = label if isinstance(label, str) else "unlabelled"
+    axis.set_title(shown, color={"real": REAL, "fake": FAKE}.get(shown, GREY), fontsize=9)
 
 
 def _heat_bar(figure: Figure, axes: np.ndarray, label: str) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .manifest import root_of
+from .manifest import file_sample, root_of
 from .models import Detector
 
 _SAMPLE_BYTES = 65_536
@@ -42,12 +41,7 @@ def remember(detector: Detector, *manifests: pd.DataFrame) -> None:
 
 
 def _digest(path: Path) -> int:
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            start = file.read(_SAMPLE_BYTES)
-            file.seek(max(0, size - _SAMPLE_BYTES))
-            content = str(size).encode() + start + file.read(_SAMPLE_BYTES)
-    except OSError:  # a frame of a video, or a folder of frames
+    content = file_sample(path, _SAMPLE_BYTES)
+    if content is None:  # a frame of a video, or a folder of frames
         return 0
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little", signed=True)

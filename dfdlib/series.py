@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from . import paths
 from .errors import DfdError, did_you_mean
@@ -42,14 +41,10 @@ def notebook_files(chosen: Sequence[str] = ()) -> list[Path]:
     return [file for file in files if not chosen or file.stem in wanted]
 
 
-def run_notebook(file: Path, parameters: Mapping[str, Any] | None = None) -> Executed:
+def run_notebook(file: Path) -> Executed:
     """Run a notebook by papermill, and render it as HTML; what it made until a failure stays.
 
     Its results go to its own folder of the reports, `<name>.ipynb` and `<name>.html` with them.
-
-    Args:
-        file: The notebook.
-        parameters: Values for its parameter cell.
 
     Raises:
         DfdError: The packages of `dfdlib[notebooks]` are missing.
@@ -63,13 +58,7 @@ def run_notebook(file: Path, parameters: Mapping[str, Any] | None = None) -> Exe
     out_dir.mkdir(parents=True, exist_ok=True)
     executed, started, error = out_dir / file.name, time.monotonic(), ""
     try:
-        papermill.execute_notebook(
-            file,
-            executed,
-            dict(parameters or {}),
-            progress_bar=False,
-            cwd=file.parent,
-        )
+        papermill.execute_notebook(file, executed, progress_bar=False, cwd=file.parent)
     except PapermillExecutionError as failure:
         error = f"{failure.ename}: {failure.evalue}"
     except Exception as failure:  # a kernel that died, a notebook that cannot be read: the rest goes on
