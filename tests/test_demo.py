@@ -1,6 +1,7 @@
 """The demo set: reproducible, varied, with traces where the masks say, and no shortcut to the label."""
 
 import io
+import shutil
 
 import cv2
 import numpy as np
@@ -16,10 +17,10 @@ from sklearn.preprocessing import StandardScaler
 from dfdlib import DfdError, metrics
 from dfdlib.demo import JPEG_QUALITIES, demo_manifest, forge_folder
 from dfdlib.demo.camera import Camera, draw_camera, encode_jpeg, take_photo
-from dfdlib.demo.forgeries import FAMILIES, forge
+from dfdlib.demo.forgeries import FAMILIES, MOST_HIDDEN, forge
 from dfdlib.demo.scenes import CATEGORIES, render_scene
 from dfdlib.imageio import read_image
-from dfdlib.manifest import open_data, root_of, validate
+from dfdlib.manifest import open_data, root_of, validate, write_manifest
 
 PLAIN = Camera(0.01, 0.0, "RGGB", False, 0.0, 0.0, 0.0, 0.0)
 
@@ -53,6 +54,30 @@ def test_an_interrupted_drawing_leaves_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         demo_manifest(n_images=20, size=64)
     assert not list(tmp_path.iterdir())
+
+
+def test_two_processes_may_draw_the_same_set_at_once(tmp_path, monkeypatch):
+    def write_last(manifest, path):
+        shutil.copytree(path.parent, path.parent.parent / path.parent.name[1:].rsplit("-", 1)[0])
+        write_manifest(manifest, path)
+        write_manifest(manifest, next(tmp_path.glob("demo-*")) / path.name)
+
+    monkeypatch.setenv("DFD_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr("dfdlib.demo.write_manifest", write_last)
+    manifest = demo_manifest(n_images=20, size=64)
+    assert (root_of(manifest) / manifest["path"][0]).exists()
+    assert [path.name for path in tmp_path.iterdir()] == [root_of(manifest).name]
+
+
+def test_a_forged_region_leaves_enough_of_the_subject_to_know_its_category():
+    photo = np.full((64, 64, 3), 120, np.uint8)
+    subject = np.zeros((64, 64), bool)
+    subject[16:48, 16:48] = True  # smaller than most regions
+    rng = np.random.default_rng(0)
+    hidden = [forge(photo, "splicing", 1.0, rng, photo, subject)[1][subject].mean() for _ in range(40)]
+    assert np.quantile(hidden, 0.9) < MOST_HIDDEN + 0.1
+    anywhere = [forge(photo, "splicing", 1.0, rng, photo)[1][subject].mean() for _ in range(40)]
+    assert np.median(anywhere) > MOST_HIDDEN + 0.1, "without a known subject, the middle is taken"
 
 
 def test_fakes_differ_from_their_originals_inside_the_mask_alone():

@@ -33,7 +33,7 @@ DEMO_IMAGES = 3000
 """Images of the default demo set, half of them fake."""
 DEMO_SIZE = 128
 """Side of a demo image in pixels."""
-DEMO_VERSION = 1
+DEMO_VERSION = 2
 """Raised whenever the generator changes, so that a cached set of an older one is not used."""
 
 Row = dict[str, object]
@@ -123,7 +123,12 @@ def _make_set(
         manifest = assign_splits(manifest, seed=seed)
         write_manifest(manifest, partial_root / "manifest.csv")
         partial_root.chmod(0o755)
-        partial_root.replace(root)
+        try:
+            partial_root.replace(root)
+        except OSError:
+            if not (root / "manifest.csv").exists():
+                raise
+            shutil.rmtree(partial_root)  # another process made the same set meanwhile
     except BaseException:
         shutil.rmtree(partial_root, ignore_errors=True)
         raise

@@ -14,6 +14,8 @@ import numpy as np
 
 STRENGTHS = (0.65, 1.0)
 """Range that the strength of a forgery is drawn from."""
+MOST_HIDDEN = 0.6
+"""Part of the subject that a region may cover: an inpainted bird must still be known for a bird."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ def forge(
         strength: 0 (no trace) to 1.
         rng: Draws the place and the details.
         donor: uint8 [H, W, 3], another photograph that a splice takes its material from.
-        subject: bool [H, W], the pixels of the main subject; the middle of the image when not known.
+        subject: bool [H, W], the pixels of the main subject, of which at most `MOST_HIDDEN` is covered; the middle
+            of the image when not known.
 
     Returns:
         The fake, uint8 [H, W, 3], and the manipulated pixels, bool [H, W].
@@ -69,7 +72,20 @@ def forge(
     return (fake.clip(0, 255) + 0.5).astype(np.uint8), soft > 0.25
 
 
-def _draw_region(shape: tuple[int, int], where: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
+def _draw_region(shape: tuple[int, int], subject: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
+    """Draw blobs until one leaves enough of the subject to be seen; of 20 that do not, take the best."""
+    best, least = np.zeros(shape, np.float32), np.inf
+    for _ in range(20):
+        blob = _draw_blob(shape, subject, rng)
+        hidden = blob[subject].mean() if subject is not None and subject.any() else 0.0
+        if hidden < least:
+            best, least = blob, hidden
+        if least <= MOST_HIDDEN:
+            break
+    return best
+
+
+def _draw_blob(shape: tuple[int, int], where: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
     """Draw a wobbly ellipse of 18 to 42 % of the image, about the middle of `where`, bool [H, W], with a soft border."""
     height, width = shape
     y, x = height / 2, width / 2
