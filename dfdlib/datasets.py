@@ -254,8 +254,11 @@ def _decode(
     notes = stem.with_suffix(".json")
     if not (notes.exists() and (not fits or stem.with_suffix(".npy").exists())):
         _make_room(int(np.prod(shape)) if fits else 0)
-        errors = _fill(manifest, reader, stem.with_suffix(".npy") if fits else None, threads)
-        write_json(notes, errors)
+        try:
+            errors = _fill(manifest, reader, stem.with_suffix(".npy") if fits else None, threads)
+            write_json(notes, errors)
+        except DfdError as error:
+            raise DfdError(f"{error} Set DFD_CACHE_DIR to a folder with room that can be written.") from error
     errors = [(path, error) for path, error in json.loads(notes.read_text())]
     if not fits:
         return None, errors

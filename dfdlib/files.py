@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -46,6 +47,26 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path` that takes its place on success and vanishes on failure.
+
+    Raises:
+        DfdError: The folder cannot be written, or `path` holds something already.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name[-50:]}")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        about = f": {error.filename}" if error.filename and temporary.name not in str(error.filename) else ""
+        raise DfdError(f"cannot write the folder {path}: {error.strerror or error}{about}.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
 def alone_in(folder: str | Path) -> Iterator[None]:
     """Hold a folder for one run; the hold ends with the process, however it ends.
 
@@ -64,7 +85,9 @@ def alone_in(folder: str | Path) -> Iterator[None]:
             f"another run is writing into {folder}; wait for its end, or choose another out_dir."
         ) from None
     except OSError as error:
-        raise DfdError(f"cannot write into {folder}: {error.strerror or error}.") from error
+        raise DfdError(
+            f"cannot write into {folder}: {error.strerror or error}; choose another out_dir."
+        ) from error
     try:
         yield
     finally:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from .errors import DfdError
+from .files import atomic_folder
 from .manifest import root_of, write_manifest
 
 _ODD = re.compile(r"[^\w.()+ -]+")
@@ -40,22 +40,14 @@ def materialise(manifest: pd.DataFrame, out_dir: str | Path, link: bool = True) 
         raise DfdError(
             f"{manifest.loc[manifest['split'].isna(), 'path'].iloc[0]} has no split; split the images first."
         )
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}-", dir=out_dir.parent))
-    try:
+    with atomic_folder(out_dir) as unfinished:
         result = manifest.assign(path=_new_paths(manifest))
         for old, new in zip(manifest["path"], result["path"], strict=True):
-            target = partial / new
+            target = unfinished / new
             target.parent.mkdir(parents=True, exist_ok=True)
             _place(root / old, target, link)
-        result.attrs["root"] = str(partial)
-        write_manifest(result, partial / "manifest.csv")
-        partial.chmod(0o755)
-        partial.replace(out_dir)
-    except OSError as error:
-        raise DfdError(f"the split cannot be laid out in {out_dir}: {error}.") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        result.attrs["root"] = str(unfinished)
+        write_manifest(result, unfinished / "manifest.csv")
     result.attrs["root"] = str(out_dir)
     return result
 

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dfdlib import DfdError, metrics
-from dfdlib.demo import JPEG_QUALITIES, demo_manifest, forge_folder
+from dfdlib.demo import DEMO_VERSION, JPEG_QUALITIES, demo_manifest, forge_folder
 from dfdlib.demo.camera import Camera, draw_camera, encode_jpeg, take_photo
 from dfdlib.demo.forgeries import FAMILIES, MOST_HIDDEN, forge
 from dfdlib.demo.scenes import CATEGORIES, render_scene
@@ -56,11 +56,17 @@ def test_an_interrupted_drawing_leaves_nothing_behind(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_that_cannot_be_written_is_named_with_the_remedy(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DFD_DATA_DIR", str(tmp_path / "file"))
+    with pytest.raises(DfdError, match=r"cannot write the folder .*Set DFD_DATA_DIR"):
+        demo_manifest(n_images=20, size=64)
+
+
 def test_two_processes_may_draw_the_same_set_at_once(tmp_path, monkeypatch):
     def write_last(manifest, path):
-        shutil.copytree(path.parent, path.parent.parent / path.parent.name[1:].rsplit("-", 1)[0])
         write_manifest(manifest, path)
-        write_manifest(manifest, next(tmp_path.glob("demo-*")) / path.name)
+        shutil.copytree(path.parent, tmp_path / f"demo-v{DEMO_VERSION}-20x64-seed0")
 
     monkeypatch.setenv("DFD_DATA_DIR", str(tmp_path))
     monkeypatch.setattr("dfdlib.demo.write_manifest", write_last)

@@ -8,8 +8,6 @@ sizes and the JPEG qualities, so that nothing but the manipulation tells them ap
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -22,6 +20,7 @@ from tqdm.auto import tqdm
 
 from .. import paths
 from ..errors import DfdError
+from ..files import atomic_folder
 from ..imageio import ImageError, read_image
 from ..manifest import read_manifest, root_of, scan, write_manifest
 from ..splits import assign_splits
@@ -53,11 +52,8 @@ def demo_manifest(
     Returns:
         The manifest with `mask` and `strength` columns beside the usual ones, split 70/15/15.
     """
-    root = paths.data_root() / f"demo-v{DEMO_VERSION}-{n_images}x{size}-seed{seed}"
-    if not (root / "manifest.csv").exists():
-        make_pair = partial(_demo_pair, seed=seed, size=size)
-        _make_set(root, make_pair, n_images // 2, workers, "drawing the demo set", seed)
-    return read_manifest(root / "manifest.csv")
+    name = f"demo-v{DEMO_VERSION}-{n_images}x{size}-seed{seed}"
+    return cached_set(name, "the demo set", partial(_demo_pair, size=size), n_images // 2, workers, seed)
 
 
 def forge_folder(
@@ -100,7 +96,6 @@ def forge_folder(
         categories=originals["category"].tolist(),
         families=families,
         longest_side=longest_side,
-        seed=seed,
     )
     return _make_set(out_dir, make_pair, len(originals), workers, "forging photographs", seed)
 
@@ -109,11 +104,9 @@ def _make_set(
     root: Path, make_pair: Callable[..., list[Row]], n_pairs: int, workers: int, title: str, seed: int
 ) -> pd.DataFrame:
     """Run `make_pair` for each number, in parallel, into a folder that appears only when it is whole."""
-    root.parent.mkdir(parents=True, exist_ok=True)
-    partial_root = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
-    try:
+    with atomic_folder(root) as unfinished:
         run = joblib.Parallel(n_jobs=workers or joblib.cpu_count(), return_as="generator", batch_size=16)
-        pairs = run(joblib.delayed(make_pair)(i, partial_root) for i in range(n_pairs))
+        pairs = run(joblib.delayed(make_pair)(i, unfinished, seed=seed) for i in range(n_pairs))
         rows = [row for pair in tqdm(pairs, title, total=n_pairs, unit="pair") for row in pair]
         table = pd.DataFrame(rows)
         broken = table["error"].notna() if "error" in table else pd.Series(False, table.index)
@@ -121,20 +114,28 @@ def _make_set(
         if manifest.empty:
             raise DfdError(f"none of the {n_pairs} photographs could be read, e.g. {table['error'].iloc[0]}")
         manifest = assign_splits(manifest, seed=seed)
-        write_manifest(manifest, partial_root / "manifest.csv")
-        partial_root.chmod(0o755)
-        try:
-            partial_root.replace(root)
-        except OSError:
-            if not (root / "manifest.csv").exists():
-                raise
-            shutil.rmtree(partial_root)  # another process made the same set meanwhile
-    except BaseException:
-        shutil.rmtree(partial_root, ignore_errors=True)
-        raise
+        write_manifest(manifest, unfinished / "manifest.csv")
     manifest.attrs["root"] = str(root)
     manifest.attrs["unreadable"] = table.loc[broken, ["path", "error"]] if broken.any() else table.iloc[:0]
     return manifest
+
+
+def cached_set(
+    name: str, title: str, make_pair: Callable[..., list[Row]], n_pairs: int, workers: int, seed: int
+) -> pd.DataFrame:
+    """Return the manifest of a generated set under `data/`, drawing it first when it is not there yet.
+
+    Raises:
+        DfdError: The data folder cannot be written.
+    """
+    root = paths.data_root() / name
+    if not (root / "manifest.csv").exists():
+        try:
+            _make_set(root, make_pair, n_pairs, workers, f"drawing {title}", seed)
+        except DfdError as error:
+            if not (root / "manifest.csv").exists():  # else another process drew it meanwhile
+                raise DfdError(f"{error} Set DFD_DATA_DIR to a folder that can be written.") from error
+    return read_manifest(root / "manifest.csv")
 
 
 def _demo_pair(i: int, root: Path, seed: int, size: int) -> list[Row]:

@@ -14,9 +14,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from .. import paths
 from ..errors import DfdError
-from ..manifest import read_manifest
 from .camera import Camera, draw_camera, take_photo
 from .scenes import CATEGORIES, Scene, render_scene
 
@@ -44,14 +42,11 @@ def demo_clips(
     Returns:
         A manifest, a row a clip (mp4), split 70/15/15; a pair is one group.
     """
-    from . import _make_set
+    from . import cached_set
 
     name = f"demo-clips-v{CLIPS_VERSION}-{n_clips}x{n_frames}x{size}-seed{seed}"
-    root = paths.data_root() / name
-    if not (root / "manifest.csv").exists():
-        make_pair = partial(_clip_pair, seed=seed, size=size, n_frames=n_frames)
-        _make_set(root, make_pair, n_clips // 2, workers, "drawing the demo clips", seed)
-    return read_manifest(root / "manifest.csv")
+    make_pair = partial(_clip_pair, size=size, n_frames=n_frames)
+    return cached_set(name, "the demo clips", make_pair, n_clips // 2, workers, seed)
 
 
 def _clip_pair(i: int, root: Path, seed: int, size: int, n_frames: int) -> list[dict[str, object]]:
