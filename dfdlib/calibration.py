@@ -16,7 +16,6 @@ from .intervals import ECE_BINS, checked_probabilities, equal_mass_bins, group_c
 from .models import Detector
 
 CANT_TELL = "can't tell"
-VERDICTS = ("real", CANT_TELL, "fake")
 _ABOVE_ONE = float(np.nextafter(1, 2))
 
 
@@ -201,10 +200,13 @@ def calibrate(
     return band
 
 
-def verdicts(p_fake: np.ndarray, band: AbstainBand) -> np.ndarray:
-    """Return `real`, `can't tell` or `fake` for each score, [N]."""
+def verdicts(p_fake: np.ndarray, threshold: float, band: tuple[float, float] | None = None) -> np.ndarray:
+    """Return `real` or `fake` for each score, or `can't tell` from the first up to the second end of a band, [N]."""
     p_fake = np.asarray(p_fake, float)
-    return np.asarray(VERDICTS)[(p_fake >= band.low).astype(int) + (p_fake >= band.high)]
+    said = np.where(p_fake >= threshold, "fake", "real").astype(object)
+    if band is not None:
+        said[(p_fake >= band[0]) & (p_fake < band[1])] = CANT_TELL
+    return said
 
 
 def _edge(

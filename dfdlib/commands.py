@@ -129,8 +129,7 @@ def _scores(predictions: pd.DataFrame) -> dict[str, Any]:
     from . import intervals, metrics
 
     scores = metrics.binary_metrics(predictions)
-    for name, low, high in intervals.bootstrap_metrics(predictions)[["low", "high"]].itertuples():
-        scores |= {f"{name}_low": low, f"{name}_high": high}
+    scores |= intervals.with_ends(intervals.bootstrap_metrics(predictions))
     seen = predictions.attrs.get("n_seen", 0)
     if seen:
         print(f"warning: {seen} of {scores['n']} images were seen in training or validation", file=sys.stderr)

@@ -14,9 +14,9 @@ from . import metrics
 from .datasets import ImageDataset
 from .errors import DfdError, did_you_mean
 from .inference import predict
-from .intervals import bootstrap_metrics, check_resampling, labelled
+from .intervals import bootstrap_metrics, check_resampling, labelled, with_ends
 from .models import Detector
-from .robustness import check_detectors, with_ends
+from .robustness import check_detectors
 
 NOTHING = "nothing"
 """Row of a leave-one-out matrix for the detector that was trained with every family."""

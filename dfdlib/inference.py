@@ -11,7 +11,7 @@ from scipy.special import expit, logit, softmax
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from .calibration import CANT_TELL
+from .calibration import verdicts
 from .datasets import ImageDataset, make_loader
 from .errors import DfdError
 from .models import Detector
@@ -188,10 +188,8 @@ def with_threshold(
     Within a band, from its first up to its second end, the `verdict` is `can't tell`.
     """
     p_fake = predictions["p_fake"].to_numpy(float)
-    predicted = np.where(p_fake >= threshold, "fake", "real").astype(object)
-    verdict = predicted.copy()
-    if band is not None:
-        verdict[(p_fake >= band[0]) & (p_fake < band[1])] = CANT_TELL
-    table = predictions.assign(predicted=predicted, verdict=verdict)
+    table = predictions.assign(
+        predicted=verdicts(p_fake, threshold), verdict=verdicts(p_fake, threshold, band)
+    )
     table.attrs |= {"threshold": threshold}
     return table

@@ -202,6 +202,14 @@ def bootstrap_metrics(
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("metric")
 
 
+def with_ends(judged: pd.DataFrame) -> dict[str, float]:
+    """Return a table of `bootstrap_metrics` as one row: `auc`, `auc_low`, `auc_high` and so on."""
+    row = {}
+    for name, one in judged.iterrows():
+        row |= {name: one["value"], f"{name}_low": one["low"], f"{name}_high": one["high"]}
+    return row
+
+
 def ends_of(resampled: np.ndarray, level: float) -> tuple[float, float]:
     """Return the ends of the percentile interval, in what is not NaN; NaN where nothing is."""
     known = np.asarray(resampled)[np.isfinite(resampled)]

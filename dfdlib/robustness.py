@@ -22,7 +22,7 @@ from .degradations import DEGRADATIONS, Degradation
 from .errors import DfdError
 from .imageio import ImageError, fit_image, read_image
 from .inference import judge, predictions_table
-from .intervals import bootstrap_metrics, check_resampling
+from .intervals import bootstrap_metrics, check_resampling, with_ends
 from .manifest import root_of, subsample
 from .models import Detector
 
@@ -159,14 +159,6 @@ def predict_degraded(
         for step in steps:
             fake = next(versions) if step.degraded else logits[name][0]
             yield name, step, predictions_table(detector, known, fake[readable], None)
-
-
-def with_ends(judged: pd.DataFrame) -> dict[str, float]:
-    """Return a table of `intervals.bootstrap_metrics` as one row: `auc`, `auc_low`, `auc_high` and so on."""
-    row = {}
-    for name, one in judged.iterrows():
-        row |= {name: one["value"], f"{name}_low": one["low"], f"{name}_high": one["high"]}
-    return row
 
 
 def check_detectors(detectors: Mapping[str, Detector]) -> None:

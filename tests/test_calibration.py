@@ -131,12 +131,16 @@ def test_false_alarms_that_cannot_be_promised_are_refused():
     assert near < calibration.threshold_for_false_alarms([0, 1], [near, 1], 0) <= 1
 
 
+def verdicts(p_fake, band, threshold=0.5):
+    return calibration.verdicts(p_fake, threshold, (band.low, band.high))
+
+
 def test_the_band_by_hand():
     p_fake = np.array([0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9])
     band = calibration.abstain_band([0, 0, 0, 1, 0, 1, 1, 1], p_fake, 0.5, 0.9)
     assert (band.low, band.high) == pytest.approx((0.35, 0.65))
     assert (band.accuracy, band.coverage, band.n) == (1, 0.75, 8)
-    said = calibration.verdicts([0.1, band.low, 0.5, band.high, 1], band)
+    said = verdicts([0.1, band.low, 0.5, band.high, 1], band)
     assert said.tolist() == ["real", "can't tell", "can't tell", "fake", "fake"]
 
 
@@ -144,7 +148,7 @@ def test_the_band_keeps_its_promise():
     table = predictions(3000, seed=1)
     truth, p_fake = truth_and_score(table)
     band = calibration.abstain_band(truth, p_fake, 0.5, 0.9)
-    said = calibration.verdicts(p_fake, band)
+    said = verdicts(p_fake, band)
     right = (p_fake >= 0.5) == truth
     for side in (p_fake >= 0.5, p_fake < 0.5):
         assert (
@@ -164,16 +168,16 @@ def test_the_band_starts_at_the_threshold():
     assert band.low <= 0.2 < 0.85 < band.high
     none = calibration.abstain_band(truth, p_fake, 0.5, 0)
     assert (none.low, none.high, none.coverage) == (0.5, 0.5, 1)
-    assert calibration.verdicts([0.499, 0.5], none).tolist() == ["real", "fake"]
+    assert verdicts([0.499, 0.5], none).tolist() == ["real", "fake"]
 
 
 def test_where_nothing_is_sure_no_verdict_is_given():
     band = calibration.abstain_band([1, 1, 0, 0], [0, 0.2, 0.8, 1], 0.5, 0.9)
     assert (band.low, band.coverage) == (0, 0)
     assert np.isnan(band.accuracy)
-    assert set(calibration.verdicts([0, 0.2, 0.5, 1], band)) == {"can't tell"}
+    assert set(verdicts([0, 0.2, 0.5, 1], band)) == {"can't tell"}
     one_side = calibration.abstain_band([0, 0], [0.1, 0.2], 0.5, 0.9)  # no fake verdict was ever tried
-    assert calibration.verdicts([0.1, 0.9], one_side).tolist() == ["real", "can't tell"]
+    assert verdicts([0.1, 0.9], one_side).tolist() == ["real", "can't tell"]
 
 
 def test_the_band_can_be_stored():
