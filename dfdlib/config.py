@@ -40,7 +40,9 @@ class TrainConfig:
     category_loss_weight: float = 0.3
     """Weight of the category loss (cross-entropy)."""
     label_smoothing: float = 0.0
-    """Part of each training target that is spread evenly over the classes (Szegedy et al. 2016)."""
+    """Part of each real/fake target that is spread evenly over both classes (Szegedy et al. 2016)."""
+    category_smoothing: float = 0.0
+    """The same for the category."""
     balance: Balance = "weights"
     """Against imbalance: `weights` weighs both losses by inverse class frequency; `oversample` repeats
     images of the rarer label, `downsample` leaves out some of the commoner one, drawn anew each epoch."""
@@ -87,7 +89,14 @@ class TrainConfig:
             | dict.fromkeys(("patience", "workers", "seed"), 0),
             non_negative=("weight_decay", "clip_norm", "fake_loss_weight", "category_loss_weight", "mixup"),
         )
-        for name in ("warmup_fraction", "ema_decay", "colour_jitter", "shift", "label_smoothing"):
+        for name in (
+            "warmup_fraction",
+            "ema_decay",
+            "colour_jitter",
+            "shift",
+            "label_smoothing",
+            "category_smoothing",
+        ):
             if not 0 <= getattr(self, name) < 1:
                 raise DfdError(f"`{name}` is {getattr(self, name)}; it must be at least 0 and below 1.")
         for name in ("degrade", "self_blend", "layer_decay"):

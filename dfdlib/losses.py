@@ -23,8 +23,10 @@ class Losses:
     """float [2]: weights of real and fake images."""
     category_class_weights: Tensor | None
     """float [C]: inverse class frequencies, of mean 1 over the images."""
-    smoothing: float = 0.0
-    """Part of each target that is spread evenly over the classes."""
+    fake_smoothing: float = 0.0
+    """Part of each real/fake target that is spread evenly over both classes."""
+    category_smoothing: float = 0.0
+    """Part of each category target that is spread evenly over the categories."""
 
     @classmethod
     def of(cls, dataset: ImageDataset, config: TrainConfig) -> Losses:
@@ -33,13 +35,19 @@ class Losses:
         fake = _inverse_frequency(dataset.fake.long(), 2) if weighted else torch.ones(2)
         n_categories = len(dataset.categories)
         category = _inverse_frequency(dataset.category, n_categories) if weighted and n_categories else None
-        smoothing = config.label_smoothing
-        return cls(config.fake_loss_weight, config.category_loss_weight, fake, category, smoothing)
+        return cls(
+            config.fake_loss_weight,
+            config.category_loss_weight,
+            fake,
+            category,
+            config.label_smoothing,
+            config.category_smoothing,
+        )
 
     def __call__(self, logits: Logits, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return the objective, the real/fake loss and the category loss, each a scalar."""
         weights = self.fake_class_weights.to(logits.fake.device)[batch["fake"].long()]
-        targets = batch["fake"] * (1 - self.smoothing) + self.smoothing / 2
+        targets = batch["fake"] * (1 - self.fake_smoothing) + self.fake_smoothing / 2
         fake = F.binary_cross_entropy_with_logits(logits.fake, targets, weight=weights)
         category = logits.fake.new_zeros(())
         if logits.category is not None and bool((batch["category"] >= 0).any()):
@@ -50,7 +58,7 @@ class Losses:
                 batch["category"],
                 weight=classes,
                 ignore_index=-1,
-                label_smoothing=self.smoothing,
+                label_smoothing=self.category_smoothing,
             )
         return self.fake_weight * fake + self.category_weight * category, fake, category
 

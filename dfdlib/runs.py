@@ -142,8 +142,8 @@ class MultitaskRun(RunConfig):
     """Weight of the real/fake loss."""
     category_loss_weight: float
     """Weight of the category loss."""
-    label_smoothing: float
-    """Part of each target that is spread evenly over the classes (Szegedy et al. 2016)."""
+    category_smoothing: float
+    """Part of each category target that is spread evenly over the categories (Szegedy et al. 2016)."""
     colour_jitter: float
     """Largest change of brightness, contrast and colour of a training image; 0 for none."""
     precision: str

@@ -101,7 +101,7 @@ class _Run:
         self.detector, self.config, self.out_dir = detector, config, out_dir
         self.train, self.val = train, val
         self.losses = Losses.of(train, config)
-        self.val_losses = dataclasses.replace(self.losses, smoothing=0.0)
+        self.val_losses = dataclasses.replace(self.losses, fake_smoothing=0.0, category_smoothing=0.0)
         freeze_stages(detector.network, config.freeze)
         self.identity = {
             **_identity(config),

@@ -26,7 +26,7 @@ PARAMETERS = {
     "stages": 3,
     "fake_loss_weight": 1.0,
     "category_loss_weight": 0.3,
-    "label_smoothing": 0.1,
+    "category_smoothing": 0.1,
     "colour_jitter": 0.2,
     "precision": "auto",
     "robustness_images": 8,
