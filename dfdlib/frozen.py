@@ -26,6 +26,8 @@ from .training import BEST, LOG, fit
 
 _HEADS = "heads"
 _BATCH = 64
+_TRIAL = 8
+"""Images that the precision is tried on, six times; more would take a good part of the whole."""
 
 
 def fit_frozen(
@@ -62,7 +64,11 @@ def fit_frozen(
     if config.self_blend:
         raise DfdError("frozen features cannot be self-blended; set self_blend=0, or use training.fit.")
     keep_freed_memory()
-    sets = [_FeatureSet(part, _features(detector, part, config, n)) for part, n in ((train, views), (val, 1))]
+    dtype = _fast_precision(detector, train)
+    sets = [
+        _FeatureSet(part, _features(detector, part, config, n, dtype))
+        for part, n in ((train, views), (val, 1))
+    ]
     heads = _heads_alone(detector)
     plain = {"turn": False, "flip": False, "shift": 0.0, "colour_jitter": 0.0, "degrade": 0.0}
     settings = dataclasses.replace(config, **plain, freeze=0, layer_decay=1.0, precision="fp32")
@@ -106,13 +112,19 @@ def _heads_alone(detector: Detector) -> Detector:
     )
 
 
-@torch.inference_mode()
-def _features(detector: Detector, dataset: ImageDataset, config: TrainConfig, views: int) -> Tensor:
-    """Return features, float32 [N, V, F] on the CPU: of the images as they are, then of variations."""
+def _fast_precision(detector: Detector, dataset: ImageDataset) -> torch.dtype:
+    """Return what the backbone is faster in, fp32 or bf16, and put it into evaluation mode, channels-last."""
     network = detector.network.eval().to(memory_format=torch.channels_last)
-    device = next(network.parameters()).device
-    trial = dataset.__getitems__(range(min(16, len(dataset))))["image"].to(device)
-    dtype = inference_precision(network.embed, trial)
+    trial = dataset.__getitems__(range(min(_TRIAL, len(dataset))))["image"]
+    return inference_precision(network.embed, trial.to(detector.device))
+
+
+@torch.inference_mode()
+def _features(
+    detector: Detector, dataset: ImageDataset, config: TrainConfig, views: int, dtype: torch.dtype
+) -> Tensor:
+    """Return features, float32 [N, V, F] on the CPU: of the images as they are, then of variations."""
+    network, device = detector.network, detector.device
     progress = tqdm(desc="features", total=views * len(dataset), unit="image", disable=len(dataset) < 500)
     seen = []
     with progress, torch.autocast(device.type, dtype, enabled=dtype != torch.float32):

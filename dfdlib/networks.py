@@ -62,10 +62,26 @@ class Normalize(nn.Module):
         # Filters at the scale of single grey levels need full precision whatever the backbone runs in.
         with torch.autocast(images.device.type, enabled=False):
             if self.residual is None:  # each pass over the pixels costs as much as a small layer
-                scale = 255.0 if images.dtype == torch.uint8 else 1.0
-                return images.float() * (1 / (scale * self.std)) - self.mean / self.std
+                scale, shift = 1 / self.std, -self.mean / self.std
+                if images.dtype == torch.uint8:
+                    return _scaled(images, scale / 255, shift)
+                return images.float() * scale + shift
             pixels = images.float() / 255 if images.dtype == torch.uint8 else images
             return torch.cat([(pixels - self.mean) / self.std, self.residual(pixels)], 1)
+
+
+def _scaled(images: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Map uint8 images [B, C, H, W] to float32 `images * scale + shift`; these are [1, C, 1, 1].
+
+    Where the colours lie side by side, whole rows are scaled in one pass: a loop over three colours takes five
+    times as long.
+    """
+    pixels = images.permute(0, 2, 3, 1).float()
+    if not pixels.is_contiguous():
+        return images.float() * scale + shift
+    rows, width = pixels.flatten(2), images.shape[3]
+    torch.addcmul(shift.flatten().repeat(width), rows, scale.flatten().repeat(width), out=rows)
+    return pixels.permute(0, 3, 1, 2)
 
 
 class ContextHead(nn.Module):

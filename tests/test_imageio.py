@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from dfdlib import DfdError
+from dfdlib import DfdError, imageio
 from dfdlib.imageio import ImageError, decode_image, fit_image, read_image, write_image
 
 RNG = np.random.default_rng(0)
@@ -313,3 +313,80 @@ def test_pixels_of_another_type_or_shape_are_refused(tmp_path):
     for pixels in (SMOOTH.astype(np.float32), np.zeros((4, 4, 4), np.uint8)):
         with pytest.raises(DfdError, match="needs uint8 pixels"):
             write_image(tmp_path / "a.png", pixels)
+
+
+def pillow_alone(data, monkeypatch):
+    """Return what Pillow makes of a file, or the error as text."""
+    with monkeypatch.context() as patch:
+        patch.setattr(imageio, "_IN_RGB", None)
+        return decoded_or_error(data)
+
+
+def decoded_or_error(data):
+    try:
+        return decode_image(data, "x")
+    except ImageError as error:
+        return str(error)
+
+
+@pytest.fixture
+def by_opencv(monkeypatch):
+    """Collect what OpenCV decodes."""
+    calls, decode = [], cv2.imdecode
+    monkeypatch.setattr(cv2, "imdecode", lambda *given: calls.append(1) or decode(*given))
+    return calls
+
+
+@pytest.mark.skipif(imageio._IN_RGB is None, reason="this OpenCV decodes to BGR alone")
+@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"optimize": True}, {"restart_marker_rows": 1}])
+def test_opencv_decodes_a_plain_jpeg_and_nothing_odd(options, by_opencv, monkeypatch):
+    plain = encoded(RGB, "JPEG", quality=90, **options)
+    assert np.abs(decode_image(plain, "x").astype(int) - pillow_alone(plain, monkeypatch)).max() <= 1
+    assert len(by_opencv) == 1
+    turn = Image.Exif()
+    turn[0x0112] = 6
+    middle = plain.index(b"\xff\xda") + 100
+    odd = [
+        plain[:-2],
+        plain[:middle],
+        plain[:middle] + b"\xff\xd8" + plain[middle:],
+        plain[:2] + b"\0" + plain[2:],
+        encoded(RGB, "JPEG", progressive=True),
+        encoded(RGB, "JPEG", exif=turn),
+        encoded(RGB.convert("L"), "JPEG"),
+        encoded(RGB.convert("CMYK"), "JPEG"),
+        encoded(RGB, "PNG"),
+    ]
+    for data in odd:
+        decoded_or_error(data)
+    assert len(by_opencv) == 1
+
+
+def test_a_damaged_jpeg_is_what_pillow_says(by_opencv, monkeypatch):
+    noise = Image.fromarray(RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8))
+    rng, refused = np.random.default_rng(3), 0
+    files = [encoded(noise, "JPEG", quality=90, restart_marker_rows=rows) for rows in (0, 1)]
+    for i in range(300):
+        broken = bytearray(files[i % 2])
+        start = int(rng.integers(len(broken)))
+        broken[start : start + 3] = rng.choice(np.uint8([0, 63, 196, 216, 217, 218, 255]), 3).tobytes()
+        ours, theirs = decoded_or_error(bytes(broken)), pillow_alone(bytes(broken), monkeypatch)
+        assert type(ours) is type(theirs), i
+        if isinstance(ours, str):
+            refused += 1
+        else:
+            assert np.abs(ours.astype(int) - theirs).max() <= 1, i
+    assert refused > 20
+    assert len(by_opencv) > 100 or imageio._IN_RGB is None
+
+
+@pytest.mark.parametrize("shape", [(33, 40), (64, 64), (101, 77), (400, 300)])
+def test_a_reduction_is_antialiased_as_by_pillow(shape):
+    image = RNG.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    side = min(shape)
+    top, left = (shape[0] - side) // 2, (shape[1] - side) // 2
+    square = Image.fromarray(image[top : top + side, left : left + side])
+    fitted, wanted = fit_image(image, 32), np.asarray(square.resize((32, 32), Image.Resampling.BILINEAR))
+    assert np.abs(fitted.astype(int) - wanted).max() <= 1
+    assert fitted.flags["C_CONTIGUOUS"]
+    assert fitted.flags["WRITEABLE"]

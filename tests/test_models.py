@@ -76,6 +76,17 @@ def test_normalisation_matches_its_formula():
     assert np.allclose(normalize(images).numpy(), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_uint8_is_normalised_as_floats_are_in_any_layout(layout):
+    normalize = Normalize((0.5, 0.4, 0.3), (0.2, 0.25, 0.5), residual=False)
+    drawn = torch.randint(0, 256, (2, 3, 5, 7), dtype=torch.uint8)
+    images = drawn.contiguous(memory_format=layout)
+    normalised = normalize(images)
+    assert torch.allclose(normalised, normalize(drawn.float() / 255), atol=1e-6)
+    assert normalised.is_contiguous(memory_format=layout)
+    assert torch.equal(images, drawn)  # which stay as they were
+
+
 @pytest.mark.parametrize("switches", [{"residual": True}, {"stem_stride": 1}, {"stages": 2}])
 def test_each_switch_changes_the_answer_and_learns(switches):
     plain, switched = small().network, small(**switches).network
