@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,10 +17,12 @@ from torch import Tensor, nn
 
 from .datasets import ImageDataset
 from .errors import DfdError, did_you_mean
+from .folding import folded
 from .imageio import ImageError, fit_image, read_image, write_image
 from .manifest import root_of
 from .models import Detector
 from .networks import Logits
+from .runtime import keep_freed_memory
 
 METHODS = {
     "gradcam": "",
@@ -31,8 +34,8 @@ METHODS = {
 }
 """Methods by name; all but `gradcam` are those of pytorch-grad-cam, by its class names."""
 
-_LOCK = threading.Lock()
-"""One explanation at a time: hooks of two on one network would mix their maps."""
+_REGISTERING = threading.Lock()
+"""PyTorch may give hooks that two threads register at once the same number, and drop one of them."""
 
 
 class Explanation(NamedTuple):
@@ -68,19 +71,20 @@ def heatmaps(
     """
     if isinstance(images, np.ndarray):
         images = torch.from_numpy(images).permute(0, 3, 1, 2)
-    module = _layer(detector, layer or detector.target_layer)
+    layer = layer or detector.target_layer
+    _check_layer(detector, layer)
     if method not in METHODS:
         raise DfdError(
             f"unknown method `{method}`{did_you_mean(method, METHODS) or '.'} Known: {', '.join(METHODS)}."
         )
     _check_target(detector, target)
-    with _LOCK:
-        network = detector.network.eval()
-        images = images.to(detector.device, memory_format=torch.channels_last)
-        if method == "gradcam":
-            maps, logits = _grad_cam(detector, network, module, images, target)
-        else:
-            maps, logits = _by_library(detector, network, module, images, target, METHODS[method])
+    keep_freed_memory()
+    detector.network.eval()
+    images = images.to(detector.device, memory_format=torch.channels_last)
+    if method == "gradcam":
+        maps, logits = _grad_cam(detector, layer, images, target)
+    else:
+        maps, logits = _by_library(detector, layer, images, target, METHODS[method])
     return Explanation(maps, Logits(*(None if part is None else part.detach().cpu() for part in logits)))
 
 
@@ -188,6 +192,7 @@ def explain_files(
         `prediction`, and `error`, which is empty or says why the file could not be read.
     """
     rows, root = [], root_of(manifest)
+    detectors = [folded(detector) for detector in detectors]
     for i, path in enumerate(manifest["path"]):
         row = {"file": path, "overlay": "", "detector": None, "p_fake": np.nan, "prediction": "", "error": ""}
         rows.append(row)
@@ -212,24 +217,23 @@ def _said(detector: Detector, found: Explanation) -> tuple[float, str]:
     return p_fake, "fake" if p_fake >= detector.threshold else "real"
 
 
-def _grad_cam(
-    detector: Detector, network: nn.Module, module: nn.Module, images: Tensor, target: str
-) -> tuple[np.ndarray, Logits]:
+def _grad_cam(detector: Detector, layer: str, images: Tensor, target: str) -> tuple[np.ndarray, Logits]:
     """Compute Grad-CAM with nothing recorded below the layer."""
     kept: list[Tensor] = []
     thread = threading.get_ident()
 
     def cut(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
-        if threading.get_ident() != thread:  # a prediction elsewhere passes through unharmed
+        if threading.get_ident() != thread:  # a forward pass elsewhere goes through unharmed
             return output
         torch.set_grad_enabled(True)
         kept[:] = [output.detach().requires_grad_()]
         return kept[0].clone()  # what follows may work in place
 
-    hook = module.register_forward_hook(cut)
+    with _REGISTERING:
+        hook = detector.network.get_submodule(layer).register_forward_hook(cut)
     try:
         with torch.no_grad():
-            logits = network(images)
+            logits = detector.network(images)
             (gradient,) = torch.autograd.grad(_score(detector, logits, target).sum(), kept)
     finally:
         hook.remove()
@@ -239,10 +243,15 @@ def _grad_cam(
 
 
 def _by_library(
-    detector: Detector, network: nn.Module, module: nn.Module, images: Tensor, target: str, name: str
+    detector: Detector, layer: str, images: Tensor, target: str, name: str
 ) -> tuple[np.ndarray, Logits]:
-    """Compute another method by pytorch-grad-cam, which wants one table of outputs."""
+    """Compute another method by pytorch-grad-cam, which wants one table of outputs.
+
+    Its hooks see every forward pass, and it lets all weights have gradients: it gets a copy of the network.
+    """
     import pytorch_grad_cam
+
+    network = copy.deepcopy(detector.network)
 
     class Score(nn.Module):
         def __init__(self) -> None:
@@ -255,17 +264,11 @@ def _by_library(
     def reshape(tensor: Tensor) -> Tensor:
         return _as_maps(detector, tensor)
 
-    frozen = [parameter for parameter in network.parameters() if not parameter.requires_grad]
-    pixels = images.float() / 255
-    try:
-        with torch.enable_grad(), getattr(pytorch_grad_cam, name)(Score(), [module], reshape) as cam:
-            maps = cam(input_tensor=pixels, targets=[lambda output: output[0]] * len(images))
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(False)
-        network.zero_grad(set_to_none=True)
+    pixels, modules = images.float() / 255, [network.get_submodule(layer)]
+    with torch.enable_grad(), getattr(pytorch_grad_cam, name)(Score(), modules, reshape) as cam:
+        maps = cam(input_tensor=pixels, targets=[lambda output: output[0]] * len(images))
     with torch.no_grad():
-        return maps.astype(np.float32), network(images)
+        return maps.astype(np.float32), detector.network(images)
 
 
 def _score(detector: Detector, logits: Logits, target: str) -> Tensor:
@@ -288,12 +291,10 @@ def _check_target(detector: Detector, target: str) -> None:
         )
 
 
-def _layer(detector: Detector, name: str) -> nn.Module:
-    try:
-        return detector.network.get_submodule(name)
-    except AttributeError:
-        names = [known for known, _ in detector.network.named_modules()]
-        raise DfdError(f"the network has no layer `{name}`{did_you_mean(name, names) or '.'}") from None
+def _check_layer(detector: Detector, name: str) -> None:
+    names = [known for known, _ in detector.network.named_modules()]
+    if name not in names:
+        raise DfdError(f"the network has no layer `{name}`{did_you_mean(name, names) or '.'}")
 
 
 def _as_maps(detector: Detector, tensor: Tensor) -> Tensor:

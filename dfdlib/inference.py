@@ -14,13 +14,16 @@ from tqdm.auto import tqdm
 from .calibration import verdicts
 from .datasets import ImageDataset, make_loader
 from .errors import DfdError
+from .folding import folded
 from .models import Detector
 from .networks import Logits
+from .runtime import keep_freed_memory
 from .seen import count_seen
 from .tta import VIEWS, check_views
 
-_CPU_PART = 8
-"""Images at once on a CPU: the maps of many do not fit its caches (see benchmarks/inference.py)."""
+_CPU_PART = 16
+"""Images at once on a CPU: the maps of many do not fit its caches, and with fewer PyTorch has only a slow way
+of 1×1 convolutions on one core (see benchmarks/inference.py)."""
 
 
 @torch.inference_mode()
@@ -36,6 +39,7 @@ def judge(detector: Detector, images: Tensor, tta: Sequence[str] = ()) -> Logits
         DfdError: Unknown view.
     """
     check_views(tta)
+    keep_freed_memory()
     network = detector.network.eval()
     parts = images.split(_CPU_PART if detector.device.type == "cpu" else max(1, len(images)))
     judged = [_judge_views(network, part.to(detector.device), tta) for part in parts]
@@ -75,12 +79,12 @@ def predict(
         DfdError: Unknown view.
     """
     check_views(tta)
-    detector.network.to(memory_format=torch.channels_last)
+    quick = folded(detector)
     fake, category = [np.empty(0, np.float32)], []
     for batch in tqdm(
         make_loader(dataset, batch_size), "predicting", leave=False, disable=len(dataset) < 2000
     ):
-        logits = judge(detector, batch["image"], tta)
+        logits = judge(quick, batch["image"], tta)
         fake.append(logits.fake.numpy())
         if logits.category is not None:
             category.append(logits.category.numpy())

@@ -103,12 +103,14 @@ class ContextHead(nn.Module):
                     nn.SiLU(inplace=True),
                 ]
         self.widen = nn.Sequential(*layers)
-        self.classify = nn.Sequential(nn.Dropout(0.2), nn.Linear(256, n_categories))
+        self.classify = nn.Sequential(nn.Dropout(0.2), nn.Linear(2 * 256, n_categories))
 
     def forward(self, features: Tensor, images: Tensor) -> Tensor:
         """Return logits [B, n_categories]; of the images, the first three channels are looked at."""
         small = F.adaptive_avg_pool2d(images[:, :3], features.shape[-2:])
-        return self.classify(self.widen(torch.cat([features, small], 1)).mean((2, 3)))
+        seen = self.widen(torch.cat([features, small], 1))
+        # The greatest beside the mean: half a car is a car, whatever was pasted over the rest.
+        return self.classify(torch.cat([seen.mean((2, 3)), seen.amax((2, 3))], 1))
 
 
 class Heads(nn.Module):

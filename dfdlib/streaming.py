@@ -21,12 +21,12 @@ from tqdm.auto import tqdm
 from .errors import DfdError
 from .faces import FaceDetector
 from .files import write_json
+from .folding import folded
 from .imageio import ImageError, fit_image, read_image
 from .inference import combined, joint_band, joint_threshold, judge, predictions_table, with_threshold
 from .manifest import fingerprint, root_of
 from .models import Detector
 from .report import public_table
-from .runtime import keep_freed_memory
 from .tta import check_views
 from .videos import VIDEO_SUFFIXES, read_subject
 
@@ -93,16 +93,13 @@ def predict_files(
     manifest, csv = manifest.reset_index(drop=True), Path(csv)
     n_frames = _frames_to_read(detectors, n_frames)
     unfinished, notes = csv.with_name(csv.name + ".partial"), csv.with_name(csv.name + ".partial.json")
-    keep_freed_memory()
-    for detector in detectors:
-        detector.network.to(memory_format=torch.channels_last)
     identity = _identity(detectors, manifest, tta, threshold)
     identity |= {"n_frames": n_frames, "faces": faces.name if faces else ""}
     read = partial(_read, root_of(manifest), detectors, n_frames, faces)
     done = _resumable(unfinished, notes, identity)
     csv.parent.mkdir(parents=True, exist_ok=True)
     write_json(notes, identity)
-    judged = partial(_judged, detectors, tta=tta, threshold=threshold)
+    judged = partial(_judged, [folded(detector) for detector in detectors], tta=tta, threshold=threshold)
     batches = _decoded(manifest["path"].iloc[done:], read, batch_size, workers)
     unreadable = _append(unfinished, manifest, done, batches, judged)
     unfinished.replace(csv)

@@ -23,7 +23,7 @@ FLOORS = (
     ("demo",),
     ("datasets", "metrics", "backbones"),
     ("clips", "audit", "materialise"),
-    ("networks", "recurrent", "models", "seen", "calibration", "comparison"),
+    ("networks", "recurrent", "models", "seen", "calibration", "comparison") + ("folding",),
     ("checkpoint", "export", "inference", "losses", "optimization", "augmentation"),
     ("training", "frozen", "crossval", "finetune", "report", "streaming")
     + ("explain", "faithfulness", "robustness", "generalisation", "feedback", "checks"),

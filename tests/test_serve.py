@@ -88,6 +88,15 @@ def test_two_models_and_a_heatmap(client, photo):
     assert (picture[:, 12:84, 3] == 255).all()
 
 
+def test_pictures_are_reduced_and_keep_their_shape(client, photo):
+    answer = send(client, encoded(cv2.resize(photo, (1600, 1200)), "JPEG")).json
+    for name, shape in (("dynamic_grad_cam", (480, 640, 3)), ("heatmap", (192, 256, 4))):
+        picture = np.array(Image.open(io.BytesIO(base64.b64decode(answer[name].split(",")[1]))))
+        assert picture.shape == shape
+    assert (picture[:, :32] == 0).all()
+    assert (picture[:, 32:224, 3] == 255).all()
+
+
 def test_every_way_of_asking_gives_the_same_answer(client, photo, files, tmp_path, capsys):
     (tmp_path / "photo.png").write_bytes(encoded(photo))
     (_, rest) = send(client, encoded(photo)).json["predictions"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import torch
 from flask import Flask, Response, jsonify, request, send_file, send_from_directory
 from flask_cors import CORS
 from werkzeug.exceptions import HTTPException
@@ -72,9 +74,14 @@ def create_app(
 
 
 def run_server(app: Flask, host: str = "127.0.0.1", port: int = 8000, threads: int = 4) -> None:
-    """Serve until interrupted, with waitress. Raises `DfdError` where the port cannot be had."""
+    """Serve until interrupted, with waitress; requests are answered side by side and share the cores.
+
+    Raises:
+        DfdError: The port cannot be had.
+    """
     import waitress
 
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // threads))
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a queue under load is what it is for
     limit = app.config["MAX_CONTENT_LENGTH"]
     try:

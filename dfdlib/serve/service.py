@@ -21,6 +21,7 @@ from PIL import Image
 
 from ..errors import DfdError
 from ..explain import Explanation, heatmaps, overlay
+from ..folding import folded
 from ..imageio import ImageError, TooLargeError, UnknownFormatError, decode_image, fit_image
 from ..inference import judge, predictions_table
 from ..models import Detector
@@ -29,7 +30,14 @@ from ..networks import Logits
 MAX_PIXELS = 40_000_000
 """Larger uploads are refused before they are decoded."""
 _SHOWN_SIDE = 640
-"""Longest side of the pictures that are sent back, in pixels."""
+"""Longest side of the overlay that is sent back, in pixels."""
+_HEAT_SIDE = 256
+"""Longest side of the colours alone, which are smooth: pages enlarge them at no loss."""
+_FAST_PNG = (
+    *(cv2.IMWRITE_PNG_COMPRESSION, 1),
+    *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY),
+    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG),
+)
 _REMEMBERED = 2000
 """Verdicts that feedback can refer to."""
 FIGURES = ("roc", "confusion_real_fake", "learning_curves", "generators")
@@ -81,7 +89,8 @@ class Service:
         for name, detector in models.items():
             if detector.n_frames:
                 raise DfdError(f"{name} is a detector for clips; the page judges single images.")
-        self.models, self.folders, self.notice = dict(models), dict(folders or {}), notice
+        self.models = {name: folded(detector) for name, detector in models.items()}
+        self.folders, self.notice = dict(folders or {}), notice
         self._recent: OrderedDict[str, list[dict[str, Any]]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -215,24 +224,31 @@ def _prediction(name: str, detector: Detector, logits: Logits) -> dict[str, Any]
 
 def _pictures(image: np.ndarray, heat: np.ndarray) -> tuple[str, str]:
     """Return the overlay and the colours alone, as data URLs, reduced to what a page shows."""
-    scale = min(1.0, _SHOWN_SIDE / max(image.shape[:2]))
-    if scale < 1:
-        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    height, width = image.shape[:2]
+    small = _reduced(image, _HEAT_SIDE)
+    height, width = small.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     colours = np.zeros((height, width, 4), np.uint8)
-    colours[..., :3] = overlay(image, heat, opacity=1)
-    colours[top : top + side, left : left + side, 3] = 255
-    colours[colours[..., 3] == 0] = 0
-    return _data_url(overlay(image, heat)), _data_url(colours)
+    seen = np.s_[top : top + side, left : left + side]
+    colours[seen] = np.dstack([overlay(small, heat, opacity=1), np.full((height, width), 255, np.uint8)])[
+        seen
+    ]
+    return _data_url(overlay(_reduced(image, _SHOWN_SIDE), heat)), _data_url(colours)
+
+
+def _reduced(image: np.ndarray, longest: int) -> np.ndarray:
+    """Reduce uint8 [H, W, 3] until its longer side has at most so many pixels."""
+    scale = min(1.0, longest / max(image.shape[:2]))
+    if scale == 1:
+        return image
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 def _data_url(image: np.ndarray) -> str:
     """Encode uint8 [H, W, 3 or 4] as a PNG; fast rather than small."""
     order = cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR
-    _, data = cv2.imencode(".png", cv2.cvtColor(image, order), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    _, data = cv2.imencode(".png", cv2.cvtColor(image, order), _FAST_PNG)
     return "data:image/png;base64," + base64.b64encode(data).decode()
 
 
