@@ -13,9 +13,16 @@ from .config import TrainConfig
 from .datasets import Batch
 from .degradations import blur, jpeg, resize
 from .demo.forgeries import STRENGTHS, forge
-from .transforms import colour_jitter, random_flip, random_quarter_turn, random_shift, sample_uniforms
+from .transforms import (
+    colour_jitter,
+    random_crop,
+    random_flip,
+    random_quarter_turn,
+    random_shift,
+    sample_uniforms,
+)
 
-_DRAWS = 18
+_DRAWS = 20
 
 
 class Augmented(NamedTuple):
@@ -49,6 +56,8 @@ def augment(batch: Batch, epoch: int, config: TrainConfig) -> Augmented:
         images = random_quarter_turn(images, uniforms[:, 1])
     if config.shift:
         images = random_shift(images, uniforms[:, 7:9], config.shift)
+    if config.crop:
+        images = random_crop(images, uniforms[:, 18:20], config.crop)
     if config.colour_jitter:
         images = colour_jitter(images, uniforms[:, 2:7], config.colour_jitter)
     images = images.unflatten(0, (-1, *clips)) if clips else images

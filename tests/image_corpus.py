@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
+import PIL
 from PIL import Image
 
 WIDTH, HEIGHT = 48, 32
@@ -41,7 +42,9 @@ class Case:
 
 
 COLOUR = "L LA P RGB RGBA CMYK YCbCr"
-PAGE = "1 L LA P PA RGB RGBA CMYK YCbCr I;16 I F"
+NEW_PILLOW = int(PIL.__version__.split(".")[0]) >= 13
+"""Older ones write YCbCr TIFFs that they cannot read again, and refuse grey ones of premultiplied alpha."""
+PAGE = "1 L LA P PA RGB RGBA CMYK I;16 I F" + " YCbCr" * NEW_PILLOW
 
 
 @dataclass(frozen=True)
