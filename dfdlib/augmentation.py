@@ -15,14 +15,13 @@ from .degradations import blur, jpeg, resize
 from .demo.forgeries import STRENGTHS, forge
 from .transforms import (
     colour_jitter,
-    random_crop,
     random_flip,
     random_quarter_turn,
     random_shift,
     sample_uniforms,
 )
 
-_DRAWS = 20
+_DRAWS = 18
 
 
 class Augmented(NamedTuple):
@@ -56,8 +55,6 @@ def augment(batch: Batch, epoch: int, config: TrainConfig) -> Augmented:
         images = random_quarter_turn(images, uniforms[:, 1])
     if config.shift:
         images = random_shift(images, uniforms[:, 7:9], config.shift)
-    if config.crop:
-        images = random_crop(images, uniforms[:, 18:20], config.crop)
     if config.colour_jitter:
         images = colour_jitter(images, uniforms[:, 2:7], config.colour_jitter)
     images = images.unflatten(0, (-1, *clips)) if clips else images

@@ -58,9 +58,6 @@ class TrainConfig:
     """Turn the training images by random quarters of a circle as well."""
     shift: float = 0.0
     """Move the training images by up to this part of their side; 0 turns it off."""
-    crop: float = 0.0
-    """Cut this part of the side off the training images, elsewhere each time; judging sees them whole. 0 turns
-    it off; not for backbones that take one size alone, such as a ViT."""
     colour_jitter: float = 0.0
     """Vary brightness, contrast and colour of the training images by up to this part; 0 turns it off."""
     degrade: float = 0.0
@@ -97,7 +94,6 @@ class TrainConfig:
             "ema_decay",
             "colour_jitter",
             "shift",
-            "crop",
             "label_smoothing",
             "category_smoothing",
         ):

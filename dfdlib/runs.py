@@ -144,8 +144,6 @@ class MultitaskRun(RunConfig):
     """Weight of the category loss."""
     category_smoothing: float
     """Part of each category target that is spread evenly over the categories (Szegedy et al. 2016)."""
-    crop: float
-    """Part of the side that is cut off training images, elsewhere each time."""
     colour_jitter: float
     """Largest change of brightness, contrast and colour of a training image; 0 for none."""
     precision: str

@@ -64,20 +64,6 @@ def random_shift(images: Tensor, uniforms: Tensor, largest: float) -> Tensor:
     return moved.permute(0, 3, 1, 2)
 
 
-def random_crop(images: Tensor, uniforms: Tensor, cut: float) -> Tensor:
-    """Cut squares out of the images [B, C, S, S], `cut` of a side smaller, at the places that `uniforms` [B, 2] say.
-
-    `cut` is from 0 to below 1. No pixel is resampled.
-    """
-    side = images.shape[-1]
-    kept = max(1, round(side * (1 - cut)))
-    places = (uniforms * (side - kept + 1)).long().to(images.device)
-    rows, columns = (places[:, i, None] + torch.arange(kept, device=images.device) for i in (0, 1))
-    each = torch.arange(len(images), device=images.device)[:, None, None]
-    parts = images.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]]
-    return parts.permute(0, 3, 1, 2)
-
-
 def colour_jitter(images: Tensor, uniforms: Tensor, strength: float) -> Tensor:
     """Vary brightness, contrast and colour balance, each image by its own numbers.
 

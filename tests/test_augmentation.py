@@ -74,20 +74,6 @@ def test_a_shift_moves_and_mirrors_whole_pixels():
     assert moved > 20
 
 
-def test_a_crop_is_a_part_of_the_image_and_not_always_the_same():
-    given = batch(n=200, size=8)
-    images = augment(given, 0, TrainConfig(**PLAIN, crop=0.25)).images
-    assert images.shape == (200, 3, 6, 6)
-    places = set()
-    for before, after in zip(given["image"], images, strict=True):
-        found = [
-            (y, x) for y in range(3) for x in range(3) if torch.equal(before[:, y : y + 6, x : x + 6], after)
-        ]
-        assert len(found) == 1
-        places.update(found)
-    assert len(places) == 9
-
-
 def test_self_blending_makes_fakes_of_real_images_alone():
     given = batch(n=200)
     images, ((_, targets),) = augment(given, 0, TrainConfig(**PLAIN, self_blend=0.5))

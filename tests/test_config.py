@@ -27,7 +27,6 @@ PARAMETERS = {
     "fake_loss_weight": 1.0,
     "category_loss_weight": 0.3,
     "category_smoothing": 0.1,
-    "crop": 0.1,
     "colour_jitter": 0.2,
     "precision": "auto",
     "robustness_images": 8,
