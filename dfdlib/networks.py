@@ -88,7 +88,8 @@ class ContextHead(nn.Module):
     """A category head on an early feature map, whose units see too little to know an object.
 
     Three strided pairs of convolutions widen what is seen to the whole image at little cost; the image itself,
-    reduced to the size of the map, stands beside features that were learned for traces.
+    reduced to the size of the map, stands beside features that were learned for traces. What is where in a grid
+    of 4 x 4 is kept: an average over the image forgets that wheels are below, and trusts what was pasted.
     """
 
     def __init__(self, n_features: int, n_categories: int) -> None:
@@ -103,14 +104,14 @@ class ContextHead(nn.Module):
                     nn.SiLU(inplace=True),
                 ]
         self.widen = nn.Sequential(*layers)
-        self.classify = nn.Sequential(nn.Dropout(0.2), nn.Linear(2 * 256, n_categories))
+        layers = [nn.Conv2d(256, 64, 1, bias=False), nn.BatchNorm2d(64), nn.SiLU(inplace=True)]
+        self.narrow = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten())
+        self.classify = nn.Sequential(nn.Dropout(0.5), nn.Linear(64 * 4 * 4, n_categories))
 
     def forward(self, features: Tensor, images: Tensor) -> Tensor:
         """Return logits [B, n_categories]; of the images, the first three channels are looked at."""
         small = F.adaptive_avg_pool2d(images[:, :3], features.shape[-2:])
-        seen = self.widen(torch.cat([features, small], 1))
-        # The greatest beside the mean: half a car is a car, whatever was pasted over the rest.
-        return self.classify(torch.cat([seen.mean((2, 3)), seen.amax((2, 3))], 1))
+        return self.classify(self.narrow(self.widen(torch.cat([features, small], 1))))
 
 
 class Heads(nn.Module):
