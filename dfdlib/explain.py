@@ -192,7 +192,7 @@ def explain_files(
         `prediction`, and `error`, which is empty or says why the file could not be read.
     """
     rows, root = [], root_of(manifest)
-    detectors = [folded(detector) for detector in detectors]
+    detectors = [folded(detector, len(manifest)) for detector in detectors]
     for i, path in enumerate(manifest["path"]):
         row = {"file": path, "overlay": "", "detector": None, "p_fake": np.nan, "prediction": "", "error": ""}
         rows.append(row)

@@ -79,7 +79,7 @@ def predict(
         DfdError: Unknown view.
     """
     check_views(tta)
-    quick = folded(detector)
+    quick = folded(detector, len(dataset))
     fake, category = [np.empty(0, np.float32)], []
     for batch in tqdm(
         make_loader(dataset, batch_size), "predicting", leave=False, disable=len(dataset) < 2000

@@ -99,7 +99,12 @@ def predict_files(
     done = _resumable(unfinished, notes, identity)
     csv.parent.mkdir(parents=True, exist_ok=True)
     write_json(notes, identity)
-    judged = partial(_judged, [folded(detector) for detector in detectors], tta=tta, threshold=threshold)
+    judged = partial(
+        _judged,
+        [folded(detector, len(manifest) - done) for detector in detectors],
+        tta=tta,
+        threshold=threshold,
+    )
     batches = _decoded(manifest["path"].iloc[done:], read, batch_size, workers)
     unreadable = _append(unfinished, manifest, done, batches, judged)
     unfinished.replace(csv)
