@@ -164,6 +164,13 @@ def test_other_sites_may_not_post(client, photo):
     assert friend.headers["Access-Control-Allow-Origin"] == "https://friend.example"
 
 
+def test_a_foreign_name_of_this_machine_is_refused(client):
+    assert client.get("/models", headers={"Host": "evil.example:8000"}).status_code == 403
+    assert "not evil.example" in client.get("/", headers={"Host": "evil.example"}).json["error"]
+    for name in ("localhost:8000", "127.0.0.1:8000", "[::1]:8000", "friend.example"):
+        assert client.get("/health", headers={"Host": name}).status_code == 200, name
+
+
 def test_pages_and_headers(client):
     for path in ("/", "/dashboard", "/static/app.js", "/static/style.css", "/openapi.json", "/health"):
         response = client.get(path)

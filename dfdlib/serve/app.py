@@ -30,6 +30,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _log = logging.getLogger(__name__)
 
 
@@ -41,7 +42,8 @@ def create_app(
     Args:
         service: The detectors.
         feedback: Where users' reports go.
-        origins: Other web origins whose pages may call it, such as `https://example.org`; none by default.
+        origins: Other web origins whose pages may call it, such as `https://example.org`; none by default. The
+            origin of a proxy on this machine belongs here too.
         max_bytes: Largest request.
     """
     app = Flask("dfdlib", static_folder=None)
@@ -52,6 +54,15 @@ def create_app(
     _add_reports(app, service, feedback)
     _add_judging(app, service, feedback)
     _add_errors(app)
+
+    names = _LOOPBACK | {urlsplit(origin).hostname for origin in origins}
+
+    @app.before_request
+    def refuse_other_names() -> None:
+        """Let no other site's name lead to this machine (DNS rebinding): its pages would count as our own."""
+        asked = urlsplit(f"//{request.host}").hostname
+        if request.remote_addr in _LOOPBACK and asked not in names:
+            raise UploadError(f"This server is not {asked}; start it with --origin for such a name.", 403)
 
     @app.before_request
     def refuse_other_sites() -> None:
