@@ -13,13 +13,7 @@ from .config import TrainConfig
 from .datasets import Batch
 from .degradations import blur, jpeg, resize
 from .demo.forgeries import STRENGTHS, forge
-from .transforms import (
-    colour_jitter,
-    random_flip,
-    random_quarter_turn,
-    random_shift,
-    sample_uniforms,
-)
+from .transforms import colour_jitter, random_flip, random_quarter_turn, random_shift, sample_uniforms
 
 _DRAWS = 18
 

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from .demo import demo_manifest
 from .errors import DfdError
-from .files import atomic_path, write_json
+from .files import WriteError, atomic_path, write_json
 from .imageio import ImageError, fit_image, read_image
 from .manifest import open_data, root_of, subsample
 from .paths import cache_root
@@ -257,8 +257,10 @@ def _decode(
         try:
             errors = _fill(manifest, reader, stem.with_suffix(".npy") if fits else None, threads)
             write_json(notes, errors)
-        except DfdError as error:
-            raise DfdError(f"{error} Set DFD_CACHE_DIR to a folder with room that can be written.") from error
+        except WriteError as error:
+            raise WriteError(
+                f"{error} Set DFD_CACHE_DIR to a folder with room that can be written."
+            ) from error
     errors = [(path, error) for path, error in json.loads(notes.read_text())]
     if not fits:
         return None, errors

@@ -292,9 +292,11 @@ def _check_target(detector: Detector, target: str) -> None:
 
 
 def _check_layer(detector: Detector, name: str) -> None:
-    names = [known for known, _ in detector.network.named_modules()]
-    if name not in names:
-        raise DfdError(f"the network has no layer `{name}`{did_you_mean(name, names) or '.'}")
+    try:
+        detector.network.get_submodule(name)
+    except AttributeError:
+        names = [known for known, _ in detector.network.named_modules()]
+        raise DfdError(f"the network has no layer `{name}`{did_you_mean(name, names) or '.'}") from None
 
 
 def _as_maps(detector: Detector, tensor: Tensor) -> Tensor:

@@ -20,17 +20,25 @@ from .errors import DfdError
 _ODD_NAMES = "backslashreplace"
 
 
+class WriteError(DfdError):
+    """A file or folder that cannot be written."""
+
+
+def _beside(path: Path) -> Path:
+    """Return a new hidden name in the same folder; the ending stays, for writers that go by it."""
+    return path.with_name(f".{secrets.token_hex(4)}-{path.name[-50:]}")
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that takes its place on success and vanishes on failure.
 
     Raises:
-        DfdError: The file cannot be written (disk full, read-only folder, no permission); one that was
+        WriteError: The file cannot be written (disk full, read-only folder, no permission); one that was
             there before is untouched.
     """
     path = Path(path)
-    # The ending stays, for writers that go by it.
-    temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name[-50:]}")
+    temporary = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)  # unlike tempfile's, readable for whom the umask says
@@ -40,7 +48,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         kept = "; the file that was there is untouched" if os.access(path, os.F_OK) else ""
-        raise DfdError(f"cannot write {path}: {error.strerror or error}{kept}.") from error
+        raise WriteError(f"cannot write {path}: {error.strerror or error}{kept}.") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -51,17 +59,17 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path` that takes its place on success and vanishes on failure.
 
     Raises:
-        DfdError: The folder cannot be written, or `path` holds something already.
+        WriteError: The folder cannot be written, or `path` holds something already.
     """
     path = Path(path)
-    temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name[-50:]}")
+    temporary = _beside(path)
     try:
         temporary.mkdir(parents=True)
         yield temporary
         temporary.replace(path)
     except OSError as error:
         about = f": {error.filename}" if error.filename and temporary.name not in str(error.filename) else ""
-        raise DfdError(f"cannot write the folder {path}: {error.strerror or error}{about}.") from error
+        raise WriteError(f"cannot write the folder {path}: {error.strerror or error}{about}.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from .. import paths
 from ..errors import DfdError
-from ..files import atomic_folder
+from ..files import WriteError, atomic_folder
 from ..imageio import ImageError, read_image
 from ..manifest import read_manifest, root_of, scan, write_manifest
 from ..splits import assign_splits
@@ -126,15 +126,15 @@ def cached_set(
     """Return the manifest of a generated set under `data/`, drawing it first when it is not there yet.
 
     Raises:
-        DfdError: The data folder cannot be written.
+        WriteError: The data folder cannot be written.
     """
     root = paths.data_root() / name
     if not (root / "manifest.csv").exists():
         try:
             _make_set(root, make_pair, n_pairs, workers, f"drawing {title}", seed)
-        except DfdError as error:
+        except WriteError as error:
             if not (root / "manifest.csv").exists():  # else another process drew it meanwhile
-                raise DfdError(f"{error} Set DFD_DATA_DIR to a folder that can be written.") from error
+                raise WriteError(f"{error} Set DFD_DATA_DIR to a folder that can be written.") from error
     return read_manifest(root / "manifest.csv")
 
 

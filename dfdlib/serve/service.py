@@ -230,9 +230,8 @@ def _pictures(image: np.ndarray, heat: np.ndarray) -> tuple[str, str]:
     top, left = (height - side) // 2, (width - side) // 2
     colours = np.zeros((height, width, 4), np.uint8)
     seen = np.s_[top : top + side, left : left + side]
-    colours[seen] = np.dstack([overlay(small, heat, opacity=1), np.full((height, width), 255, np.uint8)])[
-        seen
-    ]
+    colours[seen][..., :3] = overlay(small, heat, opacity=1)[seen]
+    colours[seen][..., 3] = 255
     return _data_url(overlay(_reduced(image, _SHOWN_SIDE), heat)), _data_url(colours)
 
 
