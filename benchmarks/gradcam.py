@@ -76,20 +76,8 @@ def usual(detector: Detector, pixels: Tensor, batch_size: int) -> Callable[[], n
     return run
 
 
-class OwnProcess:
-    """pytorch-grad-cam in a process of its own, with the memory allocator as it comes."""
-
-    def __init__(self, arguments: tuple[str, int, int], cores: int) -> None:
-        """Start it, with what `set_up` needs."""
-        spawn = multiprocessing.get_context("spawn")
-        self.pool = ProcessPoolExecutor(1, spawn, initializer=_start, initargs=(*arguments, cores))
-
-    def __call__(self, batch_size: int) -> np.ndarray:
-        """Explain the batch in parts of `batch_size`."""
-        return self.pool.submit(_explain, batch_size).result()
-
-
 _HERE: dict[int, Callable[[], np.ndarray]] = {}
+"""In the process of pytorch-grad-cam: its ways to explain the batch, by the size of the parts."""
 
 
 def _start(backbone: str, n: int, size: int, cores: int) -> None:
@@ -120,12 +108,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cores = use_cores(options.cores)
     keep_freed_memory()
     set_up_of = (options.backbone, options.images, options.size)
-    other = OwnProcess(set_up_of, options.cores)
+    spawn = multiprocessing.get_context("spawn")  # so that the memory allocator is as it comes
+    other = ProcessPoolExecutor(1, spawn, initializer=_start, initargs=(*set_up_of, options.cores))
     detector, pixels = set_up(*set_up_of)
     quick = folded(detector)
     ways = {
-        USUAL: lambda: other(options.images),
-        SINGLE: lambda: other(1),
+        USUAL: lambda: other.submit(_explain, options.images).result(),
+        SINGLE: lambda: other.submit(_explain, 1).result(),
         KEPT: usual(detector, pixels, options.images),
         OURS: lambda: heatmaps(quick, pixels),
         PLAIN: lambda: judge(quick, pixels),
