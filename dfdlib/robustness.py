@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 
 from .degradations import DEGRADATIONS, Degradation
 from .errors import DfdError
+from .folding import folded
 from .imageio import ImageError, fit_image, read_image
 from .inference import judge, predictions_table
 from .intervals import bootstrap_metrics, check_resampling, with_ends
@@ -188,8 +189,7 @@ def _logits(
     errors: list[str] = []
     pixels = shape[0] * sum(3 * size**2 for size in sizes)
     chunk = int(np.clip(_CHUNK_BYTES // pixels, 1, _LARGEST_CHUNK))
-    for detector in detectors.values():
-        detector.network.to(memory_format=torch.channels_last)
+    quick = {name: folded(detector, shape[0] * len(table)) for name, detector in detectors.items()}
 
     def versions(path: str) -> dict[int, np.ndarray] | str:
         return _versions(root / path, applied, sizes)
@@ -201,7 +201,7 @@ def _logits(
             errors += [one if isinstance(one, str) else "" for one in made]
             places = [start + i for i, one in enumerate(made) if not isinstance(one, str)]
             whole = [one for one in made if not isinstance(one, str)]
-            for name, detector in detectors.items() if whole else ():
+            for name, detector in quick.items() if whole else ():
                 images = np.stack([one[detector.image_size] for one in whole], axis=1)
                 for row, batch in enumerate(torch.from_numpy(images).movedim(-1, -3)):
                     logits[name][row, places] = judge(detector, batch).fake.numpy()
