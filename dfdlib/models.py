@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from .backbones import SCRATCH
+from .depthwise import quicken_depthwise
 from .errors import DfdError, did_you_mean
 from .networks import CustomCnn, TimmNetwork, ViewHeads
 from .recurrent import CnnLstm
@@ -72,9 +73,11 @@ def create_network(name: str, **arguments: Any) -> nn.Module:
             f"unknown network `{name}`{did_you_mean(name, NETWORKS) or '.'} Known: {', '.join(NETWORKS)}."
         )
     try:
-        return NETWORKS[name](**arguments)
+        network = NETWORKS[name](**arguments)
     except TypeError as error:
         raise DfdError(f"the network `{name}` cannot be built from {arguments}: {error}.") from error
+    quicken_depthwise(network)
+    return network
 
 
 def create_detector(

@@ -33,7 +33,11 @@ TINY = {
         "--images 8 --size 32 --side 32 --batch-size 4 --backbones resnet18",
         ["the usual loop", "dfdlib.fit", "dfdlib's forward and backward alone"],
     ),
-    "imports": ("--programs import_dfdlib dfd_--help", ["import dfdlib", "dfd --help"]),
+    "depthwise": (
+        "--images 2 --size 32 --backbones mobilenetv2_100",
+        ["timm in bf16", "timm in float32", "dfdlib in bf16"],
+    ),
+    "imports": ("--programs import+dfdlib dfd+--help", ["import dfdlib", "dfd --help"]),
 }
 """Settings of each benchmark, and the names of some rows of its tables."""
 
@@ -53,7 +57,7 @@ def test_runs_and_prints_its_table(name, capsys, monkeypatch):
     benchmark = importlib.import_module(name)
     monkeypatch.setattr(benchmark, "use_cores", lambda n: n or 1, raising=False)
     monkeypatch.setattr(benchmark, "keep_freed_memory", lambda: None, raising=False)
-    arguments = [part.replace("_", " ") for part in settings.split()]
+    arguments = [part.replace("+", " ") for part in settings.split()]
     benchmark.main(["--repeats", "1", *arguments])
     printed = capsys.readouterr().out
     table = [line[2:-2].split(" | ") for line in printed.splitlines() if line.startswith("| ")]

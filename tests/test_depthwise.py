@@ -1,0 +1,76 @@
+"""Depthwise convolutions: the same answers and gradients, whatever they are computed in."""
+
+import copy
+
+import pytest
+import torch
+from timm.layers import Conv2dSame
+from torch import nn
+
+from dfdlib import create_detector
+from dfdlib.depthwise import quicken_depthwise
+
+KINDS = {
+    "3x3, stride 2": lambda: nn.Conv2d(6, 6, 3, 2, 1, groups=6, bias=False),
+    "5x5": lambda: nn.Conv2d(6, 6, 5, 1, 2, groups=6),
+    "5x5, stride 2, dilated, two outputs a channel": lambda: nn.Conv2d(6, 12, 5, 2, 4, 2, groups=6),
+    "padded as TensorFlow does": lambda: Conv2dSame(6, 6, 3, 2, groups=6),
+}
+
+
+def _both(layer: nn.Module) -> tuple[nn.Module, nn.Module]:
+    quick = copy.deepcopy(layer)
+    quicken_depthwise(nn.Sequential(quick))
+    assert type(quick) is not type(layer)
+    return layer, quick
+
+
+def _backward(layer: nn.Module, images: torch.Tensor, half: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    images = images.clone().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        answers = layer(images)
+    answers.square().mean().backward()
+    return answers.detach(), [images.grad, *(weight.grad for weight in layer.parameters())]
+
+
+@pytest.fixture
+def images():
+    return torch.randn(4, 6, 17, 20, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_in_half_precision_are_those_of_full_precision(kind, images):
+    plain, quick = _both(KINDS[kind]())
+    answers, gradients = _backward(quick, images, half=True)
+    assert answers.dtype == torch.bfloat16
+    exact, wanted = _backward(plain, images, half=False)
+    torch.testing.assert_close(answers.float(), exact, rtol=0.02, atol=0.02)
+    for gradient, reference in zip(gradients, wanted, strict=True):
+        assert gradient.dtype == torch.float32
+        assert (gradient - reference).norm() < 0.01 * reference.norm()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_changes_in_full_precision_and_without_gradients(kind, images):
+    plain, quick = _both(KINDS[kind]())
+    ours, theirs = (_backward(layer, images, half=False) for layer in (quick, plain))
+    assert all(torch.equal(*pair) for pair in zip(ours[1], theirs[1], strict=True))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(quick(images), plain(images))
+
+
+def test_frozen_weights_get_no_gradient(images):
+    _, quick = _both(KINDS["5x5"]())
+    quick.weight.requires_grad_(False)
+    with torch.autocast("cpu", torch.bfloat16):
+        quick(images).float().mean().backward()
+    assert quick.weight.grad is None
+    assert quick.bias.grad is not None
+
+
+def test_detectors_have_them_under_the_names_they_had():
+    network = create_detector("efficientnet_b0", 32, pretrained="none").network
+    kinds = {name: type(module).__name__ for name, module in network.named_modules()}
+    assert kinds["backbone.blocks.1.0.conv_dw"] == "_Depthwise"
+    assert kinds["backbone.blocks.1.0.conv_pw"] == kinds["backbone.conv_stem"] == "Conv2d"
+    assert set(copy.deepcopy(network).state_dict()) == set(network.state_dict())
