@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from .. import paths
 from ..errors import DfdError
 from ..files import WriteError, atomic_folder
-from ..imageio import ImageError, read_image
+from ..imageio import ImageError, read_image, reduce_image
 from ..manifest import read_manifest, root_of, scan, write_manifest
 from ..splits import assign_splits
 from .camera import JPEG_QUALITIES, draw_camera, encode_jpeg, take_photo
@@ -171,8 +171,8 @@ def _photo_pair(
     # A splice takes its material from the next photograph, so neighbours in twos make a group.
     other = i ^ 1 if i ^ 1 < len(files) else i - 1
     try:
-        photo = _reduced(read_image(files[i]), longest_side)
-        donor = _reduced(read_image(files[other]), longest_side) if family == "splicing" else photo
+        photo = reduce_image(read_image(files[i]), longest_side)
+        donor = reduce_image(read_image(files[other]), longest_side) if family == "splicing" else photo
     except ImageError as error:
         return [{"path": str(files[i]), "error": str(error)}]
     donor = cv2.resize(donor, photo.shape[1::-1], interpolation=cv2.INTER_LINEAR)
@@ -180,11 +180,6 @@ def _photo_pair(
     fake, mask = forge(photo, family, strength, rng, donor)
     group = f"photos_{min(i, other) // 2 * 2:05d}"
     return _write_pair(root, f"photo_{i:05d}", group, categories[i], family, strength, photo, fake, mask, rng)
-
-
-def _reduced(photo: np.ndarray, longest_side: int) -> np.ndarray:
-    scale = longest_side / max(photo.shape[:2])
-    return photo if scale >= 1 else cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
 def _write_pair(

@@ -22,7 +22,7 @@ from PIL import Image
 from ..errors import DfdError
 from ..explain import Explanation, heatmaps, overlay
 from ..folding import folded
-from ..imageio import ImageError, TooLargeError, UnknownFormatError, decode_image, fit_image
+from ..imageio import ImageError, TooLargeError, UnknownFormatError, decode_image, fit_image, reduce_image
 from ..inference import judge, predictions_table
 from ..models import Detector
 from ..networks import Logits
@@ -224,7 +224,7 @@ def _prediction(name: str, detector: Detector, logits: Logits) -> dict[str, Any]
 
 def _pictures(image: np.ndarray, heat: np.ndarray) -> tuple[str, str]:
     """Return the overlay and the colours alone, as data URLs, reduced to what a page shows."""
-    small = _reduced(image, _HEAT_SIDE)
+    small = reduce_image(image, _HEAT_SIDE)
     height, width = small.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -232,16 +232,7 @@ def _pictures(image: np.ndarray, heat: np.ndarray) -> tuple[str, str]:
     seen = np.s_[top : top + side, left : left + side]
     colours[seen][..., :3] = overlay(small, heat, opacity=1)[seen]
     colours[seen][..., 3] = 255
-    return _data_url(overlay(_reduced(image, _SHOWN_SIDE), heat)), _data_url(colours)
-
-
-def _reduced(image: np.ndarray, longest: int) -> np.ndarray:
-    """Reduce uint8 [H, W, 3] until its longer side has at most so many pixels."""
-    scale = min(1.0, longest / max(image.shape[:2]))
-    if scale == 1:
-        return image
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return _data_url(overlay(reduce_image(image, _SHOWN_SIDE), heat)), _data_url(colours)
 
 
 def _data_url(image: np.ndarray) -> str:
