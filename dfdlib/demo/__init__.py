@@ -26,13 +26,13 @@ from ..manifest import read_manifest, root_of, scan, write_manifest
 from ..splits import assign_splits
 from .camera import JPEG_QUALITIES, draw_camera, encode_jpeg, take_photo
 from .forgeries import FAMILIES, STRENGTHS, forge
-from .scenes import CATEGORIES, KINDS, render_scene
+from .scenes import CATEGORIES, render_scene
 
 DEMO_IMAGES = 3000
 """Images of the default demo set, half of them fake."""
 DEMO_SIZE = 128
 """Side of a demo image in pixels."""
-DEMO_VERSION = 3
+DEMO_VERSION = 2
 """Raised whenever the generator changes, so that a cached set of an older one is not used."""
 
 Row = dict[str, object]
@@ -141,10 +141,8 @@ def cached_set(
 def _demo_pair(i: int, root: Path, seed: int, size: int) -> list[Row]:
     rng = np.random.default_rng([seed, i])
     family = list(FAMILIES)[i % len(FAMILIES)]
-    turn, number = divmod(i // len(FAMILIES), len(CATEGORIES))
-    category = CATEGORIES[number]
-    kinds = KINDS[category]  # in turn, so that none is too rare to be learned
-    scene = render_scene(category, rng, 2 * size, kinds[turn % len(kinds)])
+    category = CATEGORIES[i // len(FAMILIES) % len(CATEGORIES)]
+    scene = render_scene(category, rng, 2 * size)
     photo = take_photo(scene.radiance, draw_camera(rng), size, rng)
     subject = cv2.resize(scene.subject.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) > 0.5
     donor = photo

@@ -315,8 +315,9 @@ _WHOLE |= {"rabbit": _build_rabbit, "bird": _build_bird}
 SPECIES = (*_WHOLE, *HEADS)
 
 
-def sculpt_animal(rng: Rng, size: int, species: str) -> Model:
-    """Sculpt an animal of a species in a random pose."""
+def sculpt_animal(rng: Rng, size: int, species: str | None = None) -> Model:
+    """Sculpt an animal of the given or a random species in a random pose."""
+    species = species or str(rng.choice(SPECIES))
     fuzz = 0.0040 * noise("grain", rng, (size, size), 400)
     if species in HEADS:
         scale = rng.uniform(0.22, 0.30)

@@ -72,7 +72,7 @@ def _draw_person(rng: Rng) -> _Person:
     )
 
 
-def sculpt_portrait(rng: Rng, size: int, _: str) -> Model:
+def sculpt_portrait(rng: Rng, size: int) -> Model:
     """Sculpt a person from the chest up, looking roughly at the camera."""
     person = _draw_person(rng)
     scale = rng.uniform(0.24, 0.33)

@@ -333,8 +333,10 @@ _KINDS: dict[str, tuple[_Builder, float, float, tuple[str, ...]]] = {  # builder
 KINDS = tuple(_KINDS)
 
 
-def sculpt_vehicle(rng: Rng, size: int, kind: str) -> Model:
-    """Sculpt a vehicle of a kind, seen from a random side."""
+def sculpt_vehicle(rng: Rng, size: int, kind: str | None = None) -> Model:
+    """Sculpt a vehicle of the given or a random kind, seen from a random side."""
+    kinds = [*KINDS, "car", "car"]
+    kind = kind or str(rng.choice(kinds))
     build, length, height, places = _KINDS[kind]
     place = str(rng.choice(places))
     swing = 0.5 if kind in ("bicycle", "motorbike") else 0.75

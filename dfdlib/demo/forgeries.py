@@ -14,7 +14,7 @@ import numpy as np
 
 STRENGTHS = (0.65, 1.0)
 """Range that the strength of a forgery is drawn from."""
-MOST_HIDDEN = 0.5
+MOST_HIDDEN = 0.65
 """Part of the subject that a region may cover: an inpainted bird must still be known for a bird."""
 
 
@@ -73,10 +73,10 @@ def forge(
 
 
 def _draw_region(shape: tuple[int, int], subject: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
-    """Draw blobs, each farther out, until one leaves enough of the subject; of 20 that do not, take the best."""
+    """Draw blobs until one leaves enough of the subject to be seen; of 20 that do not, take the best."""
     best, least = np.zeros(shape, np.float32), np.inf
-    for reach in np.linspace(0.5, 1.5, 20):
-        blob = _draw_blob(shape, subject, reach, rng)
+    for _ in range(20):
+        blob = _draw_blob(shape, subject, rng)
         hidden = blob[subject].mean() if subject is not None and subject.any() else 0.0
         if hidden < least:
             best, least = blob, hidden
@@ -85,20 +85,14 @@ def _draw_region(shape: tuple[int, int], subject: np.ndarray | None, rng: np.ran
     return best
 
 
-def _draw_blob(
-    shape: tuple[int, int], where: np.ndarray | None, reach: float, rng: np.random.Generator
-) -> np.ndarray:
-    """Draw a wobbly ellipse of 18 to 42 % of the image with a soft border.
-
-    Its centre lies on the way from the middle of `where`, bool [H, W], to one of its pixels (`reach` 1) and beyond.
-    """
+def _draw_blob(shape: tuple[int, int], where: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
+    """Draw a wobbly ellipse of 18 to 42 % of the image, about the middle of `where`, bool [H, W], with a soft border."""
     height, width = shape
     y, x = height / 2, width / 2
     if where is not None and where.any():
         rows, columns = np.nonzero(where)
         pick = rng.integers(len(rows))
-        middle = np.array([rows.mean(), columns.mean()])
-        y, x = middle + reach * ((rows[pick], columns[pick]) - middle)
+        y, x = (rows[pick] + rows.mean()) / 2, (columns[pick] + columns.mean()) / 2
     area, aspect = rng.uniform(0.18, 0.42), rng.uniform(0.7, 1.4)
     radius = np.sqrt(area * height * width / np.pi)
     grid_y, grid_x = np.mgrid[:height, :width].astype(np.float32)

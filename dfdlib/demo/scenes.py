@@ -13,26 +13,19 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ._animals import SPECIES, sculpt_animal
+from ._animals import sculpt_animal
 from ._backgrounds import Light, random_light, render_background
 from ._draw import Array, blur, grid, mix, noise_at, smoothstep, times, unit
 from ._faces import sculpt_portrait
 from ._solid import ALBEDO, FAR, GLOSS, MIRROR, NORMAL, SOFT, Model, Solid
-from ._vehicles import KINDS as VEHICLES
 from ._vehicles import sculpt_vehicle
 
-_SCULPTORS: dict[str, Callable[[np.random.Generator, int, str], Model]] = {
+_SCULPTORS: dict[str, Callable[[np.random.Generator, int], Model]] = {
     "human_faces": sculpt_portrait,
     "animals": sculpt_animal,
     "vehicles": sculpt_vehicle,
 }
 CATEGORIES = tuple(_SCULPTORS)
-KINDS: dict[str, tuple[str, ...]] = {
-    "human_faces": ("portrait",),
-    "animals": (*SPECIES, "bird"),
-    "vehicles": VEHICLES,
-}
-"""What there is to see of a category. Birds come twice: they alone have no four legs."""
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
@@ -51,14 +44,8 @@ class Scene:
     category: str
 
 
-def render_scene(category: str, rng: np.random.Generator, size: int = 256, kind: str = "") -> Scene:
+def render_scene(category: str, rng: np.random.Generator, size: int = 256) -> Scene:
     """Render a scene of ``category``; the same generator state always gives the same arrays.
-
-    Args:
-        category: One of ``CATEGORIES``.
-        rng: Draws what is not given.
-        size: Side of the image in pixels.
-        kind: One of ``KINDS[category]``; empty draws one.
 
     Raises:
         ValueError: The category is unknown.
@@ -66,8 +53,7 @@ def render_scene(category: str, rng: np.random.Generator, size: int = 256, kind:
     if category not in _SCULPTORS:
         raise ValueError(f"unknown category {category!r}; choose from {', '.join(CATEGORIES)}")
     light = random_light(rng)
-    kind = kind or str(rng.choice(KINDS[category]))
-    model = _SCULPTORS[category](rng, size, kind)
+    model = _SCULPTORS[category](rng, size)
     image = render_background(rng, size, light, model.place, model.feet)
     if model.place in ("ground", "water"):
         image = _ground_shadow(image, model, light)
