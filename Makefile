@@ -47,4 +47,4 @@ bench: $(VENV)/.installed ## Run the benchmarks, one after the other
 	for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 clean: ## Remove the environment and the caches; data and reports stay
-	rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info data/.cache
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis *.egg-info data/.cache

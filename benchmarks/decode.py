@@ -19,8 +19,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision import transforms
 
-from dfdlib.imageio import decode_image, fit_image
+from dfdlib.imageio import decode_image
 from dfdlib.networks import IMAGENET_MEAN, IMAGENET_STD, Normalize
+from dfdlib.resizing import fit_image
 
 GOALS = {256: 1.8, 1024: 2.4}
 """Times faster wanted, by the side of the JPEG."""

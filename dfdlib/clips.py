@@ -13,8 +13,8 @@ from .datasets import ImageDataset
 from .demo.clips import demo_clips
 from .errors import DfdError
 from .faces import FaceDetector
-from .imageio import fit_image
 from .manifest import open_data, prepare, subsample
+from .resizing import fit_image
 from .runs import ClipRun
 from .videos import has_videos, read_subject, scan_videos
 

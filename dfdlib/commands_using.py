@@ -85,7 +85,8 @@ def _judge_one(
 def _draw_heatmap(detectors: Sequence[Detector], path: str, folder: str) -> str:
     """Write the heatmap of the surest detector's verdict over the image; return the file."""
     from .explain import confident_explanation, overlay
-    from .imageio import fit_image, read_image, write_image
+    from .imageio import read_image, write_image
+    from .resizing import fit_image
 
     image = read_image(path)
     fitted = [fit_image(image, detector.image_size) for detector in detectors]

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypedDict
@@ -20,10 +21,11 @@ from tqdm.auto import tqdm
 
 from .demo import demo_manifest
 from .errors import DfdError
-from .files import WriteError, atomic_path, write_json
-from .imageio import ImageError, fit_image, read_image
+from .files import atomic_path, write_json
+from .imageio import ImageError, read_image
 from .manifest import open_data, root_of, subsample
 from .paths import cache_root
+from .resizing import fit_image
 from .runs import RunConfig
 
 CACHE_LIMIT_BYTES = 8 * 2**30
@@ -88,7 +90,7 @@ class ImageDataset(Dataset):
 
         Args:
             manifest: See `manifest`; its index is replaced by 0…n-1.
-            size: Side of the square images in pixels, see `imageio.fit_image`.
+            size: Side of the square images in pixels, see `resizing.fit_image`.
             categories: Names whose positions become the `category` targets.
             workers: Threads that decode; 0 for one a core.
 
@@ -254,17 +256,12 @@ def _decode(
     notes = stem.with_suffix(".json")
     if not (notes.exists() and (not fits or stem.with_suffix(".npy").exists())):
         _make_room(int(np.prod(shape)) if fits else 0)
-        try:
-            errors = _fill(manifest, reader, stem.with_suffix(".npy") if fits else None, threads)
-            write_json(notes, errors)
-        except WriteError as error:
-            raise WriteError(
-                f"{error} Set DFD_CACHE_DIR to a folder with room that can be written."
-            ) from error
+        write_json(notes, _fill(manifest, reader, stem.with_suffix(".npy") if fits else None, threads))
     errors = [(path, error) for path, error in json.loads(notes.read_text())]
     if not fits:
         return None, errors
-    os.utime(stem.with_suffix(".npy"))
+    with suppress(OSError):  # on a read-only disk it stays as old as it is
+        os.utime(stem.with_suffix(".npy"))
     return np.load(stem.with_suffix(".npy"), mmap_mode="r"), errors
 
 
@@ -309,7 +306,8 @@ def _make_room(needed: int) -> None:
         if total <= CACHE_LIMIT_BYTES:
             break
         total -= file.stat().st_size
-        file.unlink()
+        with suppress(OSError):  # where it cannot be written, writing says so
+            file.unlink()
 
 
 def _cache_key(manifest: pd.DataFrame, reader: Reader) -> str:

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from .datasets import ImageDataset
 from .errors import DfdError, did_you_mean
 from .folding import folded
-from .imageio import ImageError, fit_image, read_image, write_image
+from .imageio import ImageError, read_image, write_image
 from .manifest import root_of
 from .models import Detector
 from .networks import Logits
+from .resizing import fit_image
 from .runtime import keep_freed_memory
 
 METHODS = {
@@ -93,7 +94,7 @@ def overlay(image: np.ndarray, heatmap: np.ndarray, opacity: float = 0.45) -> np
 
     Args:
         image: uint8 [H, W, 3], RGB, of any size.
-        heatmap: float [S, S] in [0, 1], of the square that `imageio.fit_image` cut from the middle.
+        heatmap: float [S, S] in [0, 1], of the square that `resizing.fit_image` cut from the middle.
         opacity: Of the heatmap, 0 to 1.
 
     Returns:

@@ -52,7 +52,7 @@ class OnnxNetwork(nn.Module):
 def export_onnx(detector: Detector, path: str | Path) -> None:
     """Write a detector as one ONNX file; its metadata describe preprocessing, labels and threshold.
 
-    The input `images` is float32 [B, 3, S, S], RGB in [0, 1], fitted to S by `imageio.fit_image`; outputs
+    The input `images` is float32 [B, 3, S, S], RGB in [0, 1], fitted to S by `resizing.fit_image`; outputs
     are the logits `fake` [B] and, with categories, `category` [B, C]. Normalisation is part of the graph.
 
     Raises:

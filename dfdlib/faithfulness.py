@@ -16,11 +16,12 @@ from .backbones import stage_of
 from .datasets import ImageDataset
 from .errors import DfdError
 from .explain import heatmaps
-from .imageio import fit_image, read_image
+from .imageio import read_image
 from .inference import judge
 from .intervals import ends_of
 from .manifest import root_of
 from .models import Detector
+from .resizing import fit_image
 
 BASELINES = ("random", "centre")
 _COARSE = 8

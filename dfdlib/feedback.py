@@ -14,6 +14,7 @@ import pandas as pd
 
 from .errors import DfdError
 from .files import atomic_path
+from .paths import remedy
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS feedback (
@@ -51,7 +52,8 @@ class FeedbackStore:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.executescript(_SCHEMA)
         except (sqlite3.Error, OSError) as error:
-            raise DfdError(f"{path} cannot be used to store feedback: {error}.") from error
+            about = remedy(path) if isinstance(error, OSError | sqlite3.OperationalError) else ""
+            raise DfdError(f"{path} cannot be used to store feedback: {error}.{about}") from error
 
     def add(
         self,

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from . import paths
 from .errors import DfdError
 
 # Linux allows file names that are no text; Python holds them as lone surrogates, which UTF-8 refuses.
@@ -21,7 +22,7 @@ _ODD_NAMES = "backslashreplace"
 
 
 class WriteError(DfdError):
-    """A file or folder that cannot be written."""
+    """A file or folder that cannot be written; where a variable moves it, the message says so."""
 
 
 def _beside(path: Path) -> Path:
@@ -48,7 +49,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         kept = "; the file that was there is untouched" if os.access(path, os.F_OK) else ""
-        raise WriteError(f"cannot write {path}: {error.strerror or error}{kept}.") from error
+        raise WriteError(
+            f"cannot write {path}: {error.strerror or error}{kept}.{paths.remedy(path)}"
+        ) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -69,7 +72,9 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         about = f": {error.filename}" if error.filename and temporary.name not in str(error.filename) else ""
-        raise WriteError(f"cannot write the folder {path}: {error.strerror or error}{about}.") from error
+        raise WriteError(
+            f"cannot write the folder {path}: {error.strerror or error}{about}.{paths.remedy(path)}"
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -93,8 +98,8 @@ def alone_in(folder: str | Path) -> Iterator[None]:
             f"another run is writing into {folder}; wait for its end, or choose another out_dir."
         ) from None
     except OSError as error:
-        raise DfdError(
-            f"cannot write into {folder}: {error.strerror or error}; choose another out_dir."
+        raise WriteError(
+            f"cannot write into {folder}: {error.strerror or error}; choose another out_dir.{paths.remedy(folder)}"
         ) from error
     try:
         yield

@@ -32,3 +32,12 @@ def reports_root() -> Path:
 def cache_root() -> Path:
     """Return the folder of rebuildable caches: `$DFD_CACHE_DIR`, or `.cache/` among the data."""
     return Path(os.environ.get("DFD_CACHE_DIR") or data_root() / ".cache")
+
+
+def remedy(path: str | Path) -> str:
+    """Return which variable moves a path that cannot be written, as a sentence after a space; or nothing."""
+    owners = {"DFD_CACHE_DIR": cache_root(), "DFD_REPORTS_DIR": reports_root(), "DFD_DATA_DIR": data_root()}
+    for name, root in owners.items():
+        if Path(path).absolute().is_relative_to(root.absolute()):
+            return f" Set {name} to a folder with room that can be written."
+    return ""

@@ -21,11 +21,12 @@ from tqdm.auto import tqdm
 from .degradations import DEGRADATIONS, Degradation
 from .errors import DfdError
 from .folding import folded
-from .imageio import ImageError, fit_image, read_image
+from .imageio import ImageError, read_image
 from .inference import judge, predictions_table
 from .intervals import bootstrap_metrics, check_resampling, with_ends
 from .manifest import root_of, subsample
 from .models import Detector
+from .resizing import fit_image
 
 MEASURED = ("auc", "balanced_accuracy")
 """The metrics of a robustness table, each with an interval; the second at the detector's own threshold."""

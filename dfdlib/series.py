@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import paths
 from .errors import DfdError, did_you_mean
-from .files import write_text
+from .files import WriteError, write_text
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def run_notebook(file: Path) -> Executed:
     Its results go to its own folder of the reports, `<name>.ipynb` and `<name>.html` with them.
 
     Raises:
-        DfdError: The packages of `dfdlib[notebooks]` are missing.
+        DfdError: The packages of `dfdlib[notebooks]` are missing, or the folder cannot be written.
     """
     try:
         import papermill
@@ -55,7 +55,11 @@ def run_notebook(file: Path) -> Executed:
     except ImportError as error:
         raise DfdError("running notebooks needs papermill; `pip install 'dfdlib[notebooks]'`.") from error
     out_dir = paths.reports_root().absolute() / file.stem
-    out_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        text = f"cannot write the folder {out_dir}: {error.strerror or error}.{paths.remedy(out_dir)}"
+        raise WriteError(text) from error
     executed, started, error = out_dir / file.name, time.monotonic(), ""
     try:
         papermill.execute_notebook(file, executed, progress_bar=False, cwd=file.parent)

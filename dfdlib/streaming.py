@@ -20,13 +20,15 @@ from tqdm.auto import tqdm
 
 from .errors import DfdError
 from .faces import FaceDetector
-from .files import write_json
+from .files import WriteError, write_json
 from .folding import folded
-from .imageio import ImageError, fit_image, read_image
+from .imageio import ImageError, read_image
 from .inference import combined, joint_band, joint_threshold, judge, predictions_table, with_threshold
 from .manifest import fingerprint, root_of
 from .models import Detector
+from .paths import remedy
 from .report import public_table
+from .resizing import fit_image
 from .tta import check_views
 from .videos import VIDEO_SUFFIXES, read_subject
 
@@ -97,7 +99,6 @@ def predict_files(
     identity |= {"n_frames": n_frames, "faces": faces.name if faces else ""}
     read = partial(_read, root_of(manifest), detectors, n_frames, faces)
     done = _resumable(unfinished, notes, identity)
-    csv.parent.mkdir(parents=True, exist_ok=True)
     write_json(notes, identity)
     judged = partial(
         _judged,
@@ -106,9 +107,14 @@ def predict_files(
         threshold=threshold,
     )
     batches = _decoded(manifest["path"].iloc[done:], read, batch_size, workers)
-    unreadable = _append(unfinished, manifest, done, batches, judged)
-    unfinished.replace(csv)
-    notes.unlink()
+    try:
+        unreadable = _append(unfinished, manifest, done, batches, judged)
+        unfinished.replace(csv)
+        notes.unlink()
+    except OSError as error:
+        raise WriteError(
+            f"cannot write {csv}: {error.strerror or error}; a run with the same settings goes on.{remedy(csv)}"
+        ) from error
     n_fake = sum((chunk["prediction"] == "fake").sum() for chunk in pd.read_csv(csv, chunksize=100_000))
     return Streamed(csv, len(manifest), done, unreadable, int(n_fake))
 

@@ -6,8 +6,9 @@ import torch
 
 from dfdlib import DfdError, datasets
 from dfdlib.datasets import GroupShuffle, ImageDataset, make_loader
-from dfdlib.imageio import fit_image, read_image
+from dfdlib.imageio import read_image
 from dfdlib.manifest import categories_of, root_of, scan
+from dfdlib.resizing import fit_image
 
 
 @pytest.fixture
@@ -49,6 +50,22 @@ def test_missing_labels_and_categories_are_marked(demo):
     batch = ImageDataset(manifest, 48, ("animals", "vehicles")).__getitems__([0])
     assert batch["fake"].isnan().all()
     assert batch["category"].tolist() == [-1]
+
+
+def test_a_cache_on_a_read_only_disk_is_read(write_images, monkeypatch):
+    root = write_images(["real/0.png", "fake/0.png"])
+    first = ImageDataset(scan(root), 24)[0]["image"]
+
+    def refuse(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    for change in ("os.utime", "os.unlink", "pathlib.Path.touch"):
+        monkeypatch.setattr(change, refuse)
+    assert torch.equal(ImageDataset(scan(root), 24)[0]["image"], first)
+    more = scan(write_images(["real/1.png"]))
+    monkeypatch.setattr(datasets, "CACHE_LIMIT_BYTES", 6000)  # so that older ones should go
+    with pytest.raises(DfdError, match=r"cannot write .*Set DFD_CACHE_DIR"):
+        ImageDataset(more, 24)
 
 
 def test_the_cache_is_used_and_rebuilt_when_a_file_changes(write_images, monkeypatch):

@@ -46,8 +46,9 @@ from image_corpus import (
 from PIL import Image, ImageCms, ImageOps
 
 from dfdlib import DfdError
-from dfdlib.imageio import MAX_PIXELS, ImageError, decode_image, fit_image, read_image
+from dfdlib.imageio import MAX_PIXELS, ImageError, decode_image, read_image
 from dfdlib.manifest import fingerprint, read_manifest, scan, write_manifest
+from dfdlib.resizing import fit_image
 
 resource = pytest.importorskip("resource", reason="limits of memory need a Unix system")
 

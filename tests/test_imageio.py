@@ -12,7 +12,8 @@ from image_corpus import NEW_PILLOW
 from PIL import Image, features
 
 from dfdlib import DfdError, imageio
-from dfdlib.imageio import ImageError, decode_image, fit_image, read_image, write_image
+from dfdlib.imageio import ImageError, decode_image, read_image, write_image
+from dfdlib.resizing import fit_image
 
 RNG = np.random.default_rng(0)
 SMOOTH = cv2.resize(RNG.integers(0, 256, (4, 5, 3), dtype=np.uint8), (50, 40), interpolation=cv2.INTER_CUBIC)

@@ -1,6 +1,9 @@
 """Notebooks under papermill, as a user calls it: own data, own folder, and refusals."""
 
+import ctypes
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -11,7 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "04-multitask-effv2.ipynb"
+ROOT = Path(__file__).parents[1]
+NOTEBOOK = ROOT / "notebooks" / "04-multitask-effv2.ipynb"
+FOLDERS = ("DFD_DATA_DIR", "DFD_REPORTS_DIR", "DFD_CACHE_DIR")
 SMALL = {
     "epochs": 1,
     "image_size": 32,
@@ -24,11 +29,15 @@ SMALL = {
 
 def papermill(cwd, out="out.ipynb", notebook=NOTEBOOK.stem, **parameters):
     """Run a notebook from `cwd`; return the exit code and what was said."""
-    options = [part for name, value in parameters.items() for part in ("-p", name, str(value))]
-    path = NOTEBOOK.with_name(f"{notebook}.ipynb")
-    command = [sys.executable, "-m", "papermill", str(path), out, "--no-progress-bar", *options]
+    command = [sys.executable, *arguments(NOTEBOOK.with_name(f"{notebook}.ipynb"), out, **parameters)]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout + done.stderr
+
+
+def arguments(notebook, out, **parameters):
+    """The arguments of Python that run a notebook."""
+    options = [part for name, value in parameters.items() for part in ("-p", name, str(value))]
+    return ["-m", "papermill", str(notebook), str(out), "--no-progress-bar", *options]
 
 
 def draw(path, seed, fake):
@@ -169,3 +178,85 @@ def test_a_wrong_parameter_stops_the_run_in_seconds(tmp_path, parameters, messag
     assert message in said
     assert time.time() - started < 60
     assert (tmp_path / "out.ipynb").exists(), "the partial output stays"
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """Return a function that runs Python in a checkout that cannot be written, not even by root.
+
+    It takes the arguments of Python and the folders to set; the other ones of `FOLDERS` are unset.
+    """
+    checkout = tmp_path / "checkout"
+    for name in ("dfdlib", "notebooks"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__", "reports"))
+    inside = [checkout, *checkout.rglob("*")]
+    for path in inside:
+        path.chmod(path.stat().st_mode & ~0o222)
+
+    def python(*arguments, **folders):
+        environment = {name: value for name, value in os.environ.items() if name not in FOLDERS}
+        environment |= {"PYTHONPATH": str(checkout), **folders}
+        done = subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            cwd=checkout,
+            env=environment,
+            preexec_fn=_bound_by_permissions,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    if python("-c", "open('x', 'w')")[0] == 0:
+        pytest.skip("permissions do not bind this user")
+    yield python
+    for path in inside:
+        path.chmod(path.stat().st_mode | 0o200)
+
+
+def _bound_by_permissions():
+    """Give up root's right to write where permissions forbid it (CAP_DAC_OVERRIDE), for the program to be run."""
+    if sys.platform == "linux" and os.geteuid() == 0:
+        ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+WRITE_ALL = """
+import os, sys
+import pandas
+from dfdlib import DfdError, demo, feedback, files, paths, report, series
+from dfdlib.datasets import ImageDataset
+from dfdlib.manifest import scan
+results = report.Report("04-multitask-effv2", None)
+attempts = [
+    lambda: demo.demo_manifest(20, size=64),
+    lambda: ImageDataset(scan(sys.argv[1]), 16),
+    lambda: results.save_table(pandas.DataFrame({"a": [1]}), "a.csv"),
+    lambda: files.alone_in(results.out_dir).__enter__(),
+    lambda: feedback.FeedbackStore(paths.data_root() / "feedback.db"),
+    lambda: series.run_notebook(series.notebook_files(["04"])[0]),
+]
+for attempt in attempts[: int(sys.argv[2])]:
+    try:
+        attempt()
+        print("done")
+    except DfdError as error:
+        print(error)
+"""
+
+
+def test_a_read_only_checkout_says_what_to_set_and_then_works(own_images, tmp_path, read_only):
+    code, said = read_only("-c", WRITE_ALL, own_images, 6)
+    assert code == 0, said[-3000:]
+    named = [line.split(" Set ")[-1].split(" to a folder")[0] for line in said.splitlines()]
+    data, reports, cache = FOLDERS
+    assert named == [data, cache, reports, reports, data, reports], said
+
+    folders = {name: str(tmp_path / name) for name in FOLDERS}
+    code, said = read_only("-c", WRITE_ALL, own_images, 5, **folders)
+    assert said.startswith("done\n" * 5), said[-3000:]
+    command = arguments(
+        "notebooks/04-multitask-effv2.ipynb", tmp_path / "out.ipynb", data_dir=own_images, **SMALL
+    )
+    code, said = read_only(*command, **folders)
+    assert code == 0, said[-3000:]
+    assert (tmp_path / "DFD_REPORTS_DIR" / NOTEBOOK.stem / "metrics.json").is_file()

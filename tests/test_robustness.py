@@ -10,10 +10,11 @@ from torch import nn
 from dfdlib import DfdError, create_detector, intervals, metrics, plots_robustness, predict
 from dfdlib.datasets import ImageDataset
 from dfdlib.degradations import DEGRADATIONS, Degradation
-from dfdlib.imageio import fit_image, read_image, write_image
+from dfdlib.imageio import read_image, write_image
 from dfdlib.manifest import root_of
 from dfdlib.models import Detector
 from dfdlib.networks import Logits
+from dfdlib.resizing import fit_image
 from dfdlib.robustness import predict_degraded, robustness, steps_of
 
 DARKER = Degradation(lambda image, level: (image * (1 - level)).astype(np.uint8), (0, 0.5, 1), "share taken")

@@ -157,6 +157,7 @@ def test_an_animation_is_judged_by_its_first_frame(client, photo):
 def test_other_sites_may_not_post(client, photo):
     assert send(client, encoded(photo), Origin="https://evil.example").status_code == 403
     assert send(client, encoded(photo), Origin="null").status_code == 403
+    assert send(client, encoded(photo), Origin="http://[").status_code == 403
     ours = send(client, encoded(photo), Origin="http://localhost")
     assert ours.status_code == 200
     assert "Access-Control-Allow-Origin" not in ours.headers
@@ -167,6 +168,7 @@ def test_other_sites_may_not_post(client, photo):
 def test_a_foreign_name_of_this_machine_is_refused(client):
     assert client.get("/models", headers={"Host": "evil.example:8000"}).status_code == 403
     assert "not evil.example" in client.get("/", headers={"Host": "evil.example"}).json["error"]
+    assert "needs a Host header" in client.get("/", headers={"Host": "["}).json["error"]
     for name in ("localhost:8000", "127.0.0.1:8000", "[::1]:8000", "friend.example"):
         assert client.get("/health", headers={"Host": name}).status_code == 200, name
 

@@ -24,6 +24,16 @@ def files(write_images):
     return scan(root, require_labels=False)
 
 
+@pytest.mark.parametrize("method", ["pandas.DataFrame.to_csv", "pathlib.Path.mkdir"])
+def test_a_table_that_cannot_be_written_is_one_sentence(detector, files, tmp_path, monkeypatch, method):
+    def refuse(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(method, refuse)
+    with pytest.raises(DfdError, match=r"cannot write .*test\.csv.*: No space"):
+        predict_files([detector], files, tmp_path / "test.csv")
+
+
 def test_the_same_numbers_as_a_data_set_and_a_row_a_file(detector, files, tmp_path):
     streamed = predict_files([detector], files, tmp_path / "test.csv", batch_size=4)
     table = pd.read_csv(tmp_path / "test.csv")

@@ -21,8 +21,9 @@ from tqdm.auto import tqdm
 from .. import paths
 from ..errors import DfdError
 from ..files import WriteError, atomic_folder
-from ..imageio import ImageError, read_image, reduce_image
+from ..imageio import ImageError, read_image
 from ..manifest import read_manifest, root_of, scan, write_manifest
+from ..resizing import reduce_image
 from ..splits import assign_splits
 from .camera import JPEG_QUALITIES, draw_camera, encode_jpeg, take_photo
 from .forgeries import FAMILIES, STRENGTHS, forge
@@ -132,9 +133,9 @@ def cached_set(
     if not (root / "manifest.csv").exists():
         try:
             _make_set(root, make_pair, n_pairs, workers, f"drawing {title}", seed)
-        except WriteError as error:
+        except WriteError:
             if not (root / "manifest.csv").exists():  # else another process drew it meanwhile
-                raise WriteError(f"{error} Set DFD_DATA_DIR to a folder that can be written.") from error
+                raise
     return read_manifest(root / "manifest.csv")
 
 

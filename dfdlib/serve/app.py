@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import torch
 from flask import Flask, Response, jsonify, request, send_file, send_from_directory
@@ -60,15 +60,16 @@ def create_app(
     @app.before_request
     def refuse_other_names() -> None:
         """Let no other site's name lead to this machine (DNS rebinding): its pages would count as our own."""
-        asked = urlsplit(f"//{request.host}").hostname
+        asked = _split(f"//{request.host}").hostname
         if request.remote_addr in _LOOPBACK and asked not in names:
-            raise UploadError(f"This server is not {asked}; start it with --origin for such a name.", 403)
+            is_not = f"is not {asked}" if asked else "needs a Host header with its name"
+            raise UploadError(f"This server {is_not}; start it with --origin for such a name.", 403)
 
     @app.before_request
     def refuse_other_sites() -> None:
         """Let no other site's page post in its visitor's name: browsers state where a request comes from."""
         origin = request.headers.get("Origin")
-        known = origin is None or origin in origins or urlsplit(origin).netloc == request.host
+        known = origin is None or origin in origins or _split(origin).netloc == request.host
         if request.method == "POST" and not known:
             raise UploadError("Pages of other sites may not use this server.", 403)
 
@@ -114,6 +115,14 @@ def run_server(app: Flask, host: str = "127.0.0.1", port: int = 8000, threads: i
         server.run()
     finally:
         server.close()
+
+
+def _split(url: str) -> SplitResult:
+    """Split a URL; what is no URL has empty parts."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
 
 
 def _add_pages(app: Flask) -> None:

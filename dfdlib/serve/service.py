@@ -22,10 +22,11 @@ from PIL import Image
 from ..errors import DfdError
 from ..explain import Explanation, heatmaps, overlay
 from ..folding import folded
-from ..imageio import ImageError, TooLargeError, UnknownFormatError, decode_image, fit_image, reduce_image
+from ..imageio import ImageError, TooLargeError, UnknownFormatError, decode_image
 from ..inference import judge, predictions_table
 from ..models import Detector
 from ..networks import Logits
+from ..resizing import fit_image, reduce_image
 
 MAX_PIXELS = 40_000_000
 """Larger uploads are refused before they are decoded."""
