@@ -46,7 +46,7 @@ class CrossValidation:
 
 
 def cross_validate(
-    new_detector: Callable[[], Detector],
+    new_detector: Callable[..., Detector],
     dataset: ImageDataset,
     config: TrainConfig,
     out_dir: str | Path,
@@ -59,10 +59,13 @@ def cross_validate(
     again. The best epoch of a fold is chosen on the images that it holds out, which flatters the
     out-of-fold metrics a little; a test set that no fold has seen is not flattered.
 
+    Each fold starts from weights of its own: where networks start is most of what makes an ensemble of them
+    better than one (Lakshminarayanan et al. 2017, arXiv:1612.01474).
+
     Args:
-        new_detector: Makes an untrained detector.
+        new_detector: Makes an untrained detector, given a `seed`.
         dataset: All images but the test set.
-        config: How to train each fold.
+        config: How to train each fold; the seed of fold i is `config.seed + i`.
         out_dir: Folder of `best_model_fold<i>.pth` and `training_log_fold<i>.csv`.
         n_splits: Number of folds.
         tta: Views that predictions are averaged over, see `tta.VIEWS`; training knows nothing of them.
@@ -76,7 +79,8 @@ def cross_validate(
     detectors, histories, tables = [], [], []
     for fold in range(n_splits):
         train, held_out = dataset.subset(fold_of != fold), dataset.subset(fold_of == fold)
-        detector, history = _fold(new_detector(), train, held_out, config, out_dir, fold)
+        own = dataclasses.replace(config, seed=config.seed + fold)
+        detector, history = _fold(new_detector(seed=own.seed), train, held_out, own, out_dir, fold)
         detectors.append(detector)
         histories.append(history)
         tables.append(predict(detector, held_out, tta=tta).assign(fold=fold))

@@ -1,5 +1,7 @@
 """Cross-validation: no image is judged by a detector that saw it, and nothing is trained twice."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.special import expit, logit
@@ -22,15 +24,15 @@ def images(demo):
 @pytest.fixture(scope="module")
 def trained(images, tmp_path_factory):
     out_dir = tmp_path_factory.mktemp("folds")
-    return out_dir, cross_validate(lambda: new_detector(images), known(images), SETTINGS, out_dir, 3)
+    return out_dir, cross_validate(partial(new_detector, images), known(images), SETTINGS, out_dir, 3)
 
 
 def known(images):
     return images.subset(images.manifest["split"] != "test")
 
 
-def new_detector(images):
-    return create_detector("resnet10t", 32, images.categories, pretrained="none", stages=1)
+def new_detector(images, seed):
+    return create_detector("resnet10t", 32, images.categories, pretrained="none", seed=seed, stages=1)
 
 
 def test_every_image_is_judged_once_by_a_fold_that_did_not_see_it(images, trained):
@@ -61,10 +63,15 @@ def test_the_table_of_folds_agrees_with_the_files(trained):
     assert summary.loc["auc", "mean"] == pytest.approx(result.folds["auc"].mean())
 
 
+def test_every_fold_starts_from_weights_of_its_own(trained):
+    _, result = trained
+    assert [one.provenance["settings"]["seed"] for one in result.detectors] == [0, 1, 2]
+
+
 def test_a_finished_fold_is_not_trained_again(images, trained, monkeypatch):
     out_dir, result = trained
     monkeypatch.setattr("dfdlib.crossval.fit", lambda *_: pytest.fail("trained again"))
-    again = cross_validate(lambda: new_detector(images), known(images), SETTINGS, out_dir, 3)
+    again = cross_validate(partial(new_detector, images), known(images), SETTINGS, out_dir, 3)
     assert again.folds.equals(result.folds)
     assert np.array_equal(again.out_of_fold["p_fake"], result.out_of_fold["p_fake"])
 
@@ -80,7 +87,7 @@ def test_other_settings_train_the_folds_again(images, trained, monkeypatch, caps
     monkeypatch.setattr("dfdlib.crossval.fit", count)
     other = TrainConfig(**{**SETTINGS.__dict__, "epochs": 3})
     with pytest.raises(DfdError, match="enough"):
-        cross_validate(lambda: new_detector(images), known(images), other, out_dir, 3)
+        cross_validate(partial(new_detector, images), known(images), other, out_dir, 3)
     assert len(calls) == 1
     assert "of other data or settings" in capsys.readouterr().out
 
