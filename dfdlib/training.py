@@ -266,6 +266,8 @@ class _Run:
     def finish(self) -> pd.DataFrame:
         """Put the best epoch into the detector, remove `last.pt`, and return the history."""
         self.accelerator.wait_for_everyone()
+        # Without this, Accelerate would go on running it in half precision, which its file does not.
+        self.accelerator.unwrap_model(self.network, keep_fp32_wrapper=False)
         best = load_detector(self.out_dir / BEST)
         self.detector.network.load_state_dict(best.network.state_dict())
         for name in ("threshold", "temperature", "band"):

@@ -18,7 +18,7 @@ from dfdlib.files import alone_in
 from dfdlib.losses import Losses
 from dfdlib.manifest import categories_of
 from dfdlib.networks import Logits
-from dfdlib.training import LAST
+from dfdlib.training import BEST, LAST
 
 SETTINGS = TrainConfig(epochs=3, batch_size=16, learning_rate=3e-3, precision="fp32")
 
@@ -66,6 +66,12 @@ def test_files_and_detector_agree(images, tmp_path):
     assert (loaded.threshold, loaded.temperature) == (detector.threshold, detector.temperature)
     scores = metrics.binary_metrics(predict(loaded, images.split("val")))
     assert scores["auc"] == pytest.approx(log.loc[log["best"], "val_auc"].iloc[0], abs=1e-6)
+
+
+def test_a_trained_detector_judges_in_full_precision_as_its_file_does(images, tmp_path):
+    detector, _ = train(images, tmp_path, precision="bf16", epochs=1)
+    ours, filed = (predict(one, images.split("val")) for one in (detector, load_detector(tmp_path / BEST)))
+    assert np.array_equal(ours["logit"], filed["logit"])
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(images, tmp_path):
