@@ -252,4 +252,5 @@ def _number(value: Any) -> str:
 def _duration(seconds: float | None) -> str:
     if seconds is None:
         return ""
-    return f"{seconds / 60:.0f} min {seconds % 60:02.0f} s" if seconds >= 60 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

@@ -73,11 +73,11 @@ def test_what_is_wrong_comes_first(reports, predictions):
     Report("flipped", TrainConfig(), reports / "flipped").save_metrics(flipped, {"test": flipped})
     (reports / "broken").mkdir()
     (reports / "broken" / "metrics.json").write_text("{half")
-    failed = [Executed("05-lstm-finetune", 61.0, "DfdError: <no clips>")]
+    failed = [Executed("05-lstm-finetune", 97.6, "DfdError: <no clips>")]
     text = build_site(reports, executed=failed).read_text()
     assert "labels reversed" in text
     assert "cannot be read" in text
-    assert "05-lstm-finetune failed</strong> after 1 min 01 s: DfdError: &lt;no clips&gt;" in text
+    assert "05-lstm-finetune failed</strong> after 1 min 38 s: DfdError: &lt;no clips&gt;" in text
 
 
 def test_nothing_to_show_is_told(tmp_path, monkeypatch, capsys):
