@@ -122,6 +122,19 @@ def test_answers_that_are_not_as_described_are_found(server, description, monkey
         ask_as_described(server, description, 20)
 
 
+def test_a_value_that_is_not_as_described_is_found(server, description, monkeypatch):
+    predict = Service.predict
+
+    def surer_than_sure(service, upload):
+        answer = predict(service, upload)
+        answer["predictions"][0]["confidence"] = 2.0
+        return answer
+
+    monkeypatch.setattr(Service, "predict", surer_than_sure)
+    with pytest.raises(FailureGroup):
+        ask_as_described(server, description, 20)
+
+
 @pytest.mark.hard
 def test_many_answers_are_as_described(server, description, capsys):
     ask_as_described(server, description, FUZZ)
