@@ -120,7 +120,10 @@ def test_a_killed_run_ends_as_the_unbroken_one(data, unbroken, tmp_path):
 
 @pytest.mark.hard
 def test_twenty_kills_lose_nothing(data, unbroken, tmp_path, capsys):
-    killed = sum(check(data, unbroken, tmp_path / str(seed), n_kills=4, seed=seed) for seed in range(7))
+    killed, runs = 0, 0
+    while killed < 20 and runs < 40:
+        killed += check(data, unbroken, tmp_path / str(runs), n_kills=4, seed=runs)
+        runs += 1
     with capsys.disabled():
-        print(f"\n{killed} kills, 7 runs, lost: 0")
-    assert killed >= 10
+        print(f"\n{killed} kills, {runs} runs, lost: 0")
+    assert killed >= 20
