@@ -13,6 +13,7 @@ from torch import nn
 from .backbones import SCRATCH
 from .depthwise import quicken_depthwise
 from .errors import DfdError, did_you_mean
+from .gates import quicken_gates
 from .networks import CustomCnn, TimmNetwork, ViewHeads
 from .recurrent import CnnLstm
 
@@ -77,6 +78,7 @@ def create_network(name: str, **arguments: Any) -> nn.Module:
     except TypeError as error:
         raise DfdError(f"the network `{name}` cannot be built from {arguments}: {error}.") from error
     quicken_depthwise(network)
+    quicken_gates(network)
     return network
 
 
