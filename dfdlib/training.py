@@ -41,6 +41,8 @@ from .runtime import choose_precision, keep_freed_memory
 from .seen import remember
 
 BEST, LAST, LOG = "best_model.pt", "last.pt", "training_log.csv"
+_PRECISIONS: dict[str, tuple[str, float]] = {}
+"""The precision that was measured to be the faster one, and the gain of half precision, by what was trained."""
 
 
 def fit(
@@ -301,13 +303,19 @@ class _Run:
         if self.config.precision != "auto":
             return self.config.precision
         device = PartialState().device
-        network = self.detector.network.to(device, memory_format=torch.channels_last).train()
-        batch = self.train.__getitems__(range(min(len(self.train), max(2, self.config.batch_size))))
-        batch = {name: tensor.to(device) for name, tensor in batch.items()}
-        chosen, gain = choose_precision(
-            network, lambda net: self.losses(net(batch["image"]), batch)[0], device
-        )
-        chosen = broadcast_object_list([chosen])[0]  # all processes must agree
+        n_images = min(len(self.train), max(2, self.config.batch_size))
+        shape = (n_images, self.detector.n_frames, self.detector.image_size, self.config.freeze)
+        what = (self.detector.name, sorted(self.detector.arguments.items()))
+        key = repr((what, shape, device, torch.get_num_threads()))
+        if key not in _PRECISIONS:  # the folds of a cross-validation need it once
+            network = self.detector.network.to(device, memory_format=torch.channels_last).train()
+            batch = self.train.__getitems__(range(n_images))
+            batch = {name: tensor.to(device) for name, tensor in batch.items()}
+            chosen, gain = choose_precision(
+                network, lambda net: self.losses(net(batch["image"]), batch)[0], device
+            )
+            _PRECISIONS[key] = broadcast_object_list([chosen])[0], gain  # all processes must agree
+        chosen, gain = _PRECISIONS[key]
         if PartialState().is_main_process:
             tqdm.write(
                 f"precision: {chosen} (a training step in half precision is {gain:.2f}× as fast as in fp32)"

@@ -319,6 +319,18 @@ def test_precision_is_measured_and_the_network_left_alone(images):
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
+def test_precision_is_measured_once_for_networks_of_one_kind(images, tmp_path, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr("dfdlib.training._PRECISIONS", {})
+    monkeypatch.setattr("dfdlib.training.choose_precision", lambda *_: asked.append(1) or ("fp32", 0.5))
+    for name in "ab":
+        train(images, tmp_path / name, precision="auto", epochs=1)
+    assert len(asked) == 1
+    assert capsys.readouterr().out.count("precision: fp32") == 2
+    train(images, tmp_path / "c", precision="auto", epochs=1, batch_size=8)
+    assert len(asked) == 2
+
+
 def test_tensorboard_logs_are_written_when_asked(images, tmp_path):
     pytest.importorskip("tensorboard")
     with warnings.catch_warnings():
