@@ -14,7 +14,7 @@ import pandas as pd
 from dfdlib import create_detector, fit, predict, runtime
 from dfdlib.config import TrainConfig
 from dfdlib.datasets import ImageDataset
-from dfdlib.demo import demo_manifest
+from dfdlib.demo import DEMO_IMAGES, demo_manifest
 from dfdlib.demo.forgeries import FAMILIES
 from dfdlib.generalisation import NOTHING, leave_one_out_matrix
 from dfdlib.manifest import categories_of
@@ -38,7 +38,7 @@ def main() -> None:
     """Print the matrix, and draw it where a file is named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--images", type=int, default=3000, help="size of the demo set")
+    parser.add_argument("--images", type=int, default=DEMO_IMAGES, help="size of the demo set")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=list(FAMILIES))
     parser.add_argument("--figure", help="write the matrix as a picture")

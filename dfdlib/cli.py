@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_data_commands(subparsers: Any) -> None:
     demo = subparsers.add_parser("demo-data", help="draw the demo set; print its manifest")
-    demo.add_argument("--images", type=int, default=3000, help="images in all (default 3000)")
+    demo.add_argument("--images", type=int, default=2700, help="images in all (default 2700)")
     demo.add_argument("--size", type=int, default=128, help="side of an image in pixels (default 128)")
     demo.add_argument("--seed", type=int, default=0)
     demo.add_argument("--workers", type=int, default=0, help="processes; 0 for one a core")

@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 
 from dfdlib import create_detector, load_detector, save_detector
-from dfdlib.cli import main
+from dfdlib.cli import _parser, main
 from dfdlib.config import TrainConfig
 from dfdlib.datasets import ImageDataset
+from dfdlib.demo import DEMO_IMAGES
 from dfdlib.feedback import FeedbackStore
 from dfdlib.inference import predict
 from dfdlib.manifest import read_manifest
@@ -59,6 +60,13 @@ def test_help_is_quick():
     assert time.perf_counter() - started < 2  # 0.1 s when nothing else runs
     for command in ("demo-data", "scan", "split", "train", "evaluate", "finetune", "predict", "export"):
         assert command in done.stdout
+
+
+def test_the_help_tells_the_size_of_the_demo_set(capsys):
+    with pytest.raises(SystemExit):
+        main(["demo-data", "--help"])
+    assert f"(default {DEMO_IMAGES})" in capsys.readouterr().out
+    assert _parser().parse_args(["demo-data"]).images == DEMO_IMAGES
 
 
 def test_one_image_gives_json(capsys, model, photos):

@@ -29,11 +29,11 @@ from .camera import JPEG_QUALITIES, draw_camera, encode_jpeg, take_photo
 from .forgeries import FAMILIES, STRENGTHS, forge
 from .scenes import CATEGORIES, render_scene
 
-DEMO_IMAGES = 3000
+DEMO_IMAGES = 2700
 """Images of the default demo set, half of them fake."""
 DEMO_SIZE = 128
 """Side of a demo image in pixels."""
-DEMO_VERSION = 2
+DEMO_VERSION = 4
 """Raised whenever the generator changes, so that a cached set of an older one is not used."""
 
 Row = dict[str, object]

@@ -144,10 +144,12 @@ def _water(rng: Rng, sky: Array, horizon: float) -> Array:
     return mix(mirror * 0.85, deep, np.clip(0.35 + 0.5 * depth - 0.22 * wave, 0, 0.95))
 
 
-def landscape(rng: Rng, size: int, light: Light, surface: str, horizon: float) -> Array:
-    """Open scenery under a sky with the given ground ``surface`` or ``"water"``."""
+def landscape(
+    rng: Rng, size: int, light: Light, surface: str, horizon: float, skylines: tuple[str, ...]
+) -> Array:
+    """Open scenery under a sky with the given ground ``surface`` or ``"water"``, and one of the ``skylines``."""
     image = _sky(rng, size, light, horizon)
-    kind = str(rng.choice(["mountains", "hills", "trees", "trees", "houses", "none"]))
+    kind = str(rng.choice(skylines))
     if kind != "none":
         image = _skyline(rng, image, horizon, kind)
     image = np.ascontiguousarray(image, np.float32)
@@ -270,16 +272,53 @@ def studio(rng: Rng, size: int, light: Light, surface: str | None, horizon: floa
     return image
 
 
-_SHELTERED: tuple[Callable[..., Array], ...] = (wall, wall, room, room, foliage, foliage, studio)
+@dataclass(frozen=True)
+class Surroundings:
+    """Where the subjects of a category are photographed; each choice is as likely as it is often named."""
+
+    outdoors: float
+    """Share of the photographs that show open scenery."""
+    surfaces: tuple[str, ...]
+    """Keys of ``_GROUNDS``."""
+    skylines: tuple[str, ...]
+    """Kinds of `_skyline`, or ``"none"``."""
+    sheltered: tuple[Callable[..., Array], ...]
+    """What paints the rest."""
 
 
-def render_background(rng: Rng, size: int, light: Light, place: str, feet: float = 0.8) -> Array:
+SURROUNDINGS = {
+    "human_faces": Surroundings(
+        outdoors=0.2,
+        surfaces=("paving", "asphalt"),
+        skylines=("houses", "houses", "trees", "none"),
+        sheltered=(room, room, room, studio, studio, studio, wall, wall),
+    ),
+    "animals": Surroundings(
+        outdoors=0.55,
+        surfaces=("grass", "grass", "meadow", "meadow", "earth", "sand", "snow"),
+        skylines=("trees", "trees", "hills", "mountains", "none"),
+        sheltered=(foliage,),
+    ),
+    "vehicles": Surroundings(
+        outdoors=0.7,
+        surfaces=("asphalt", "asphalt", "asphalt", "paving", "paving"),
+        skylines=("houses", "houses", "hills", "mountains", "trees", "none"),
+        sheltered=(wall, wall, wall, wall, studio),
+    ),
+}
+"""As in photographs, what is around a subject hints at its category; skies, walls and backdrops are shared."""
+
+
+def render_background(
+    rng: Rng, size: int, light: Light, around: Surroundings, place: str, feet: float = 0.8
+) -> Array:
     """Render a background.
 
     Args:
         rng: Source of all choices.
         size: Width and height in pixels.
         light: Illumination of the scene.
+        around: What there is to choose from.
         place: ``"portrait"`` (subject close to the camera, strong blur), ``"ground"`` (the subject stands at
             row ``feet``), ``"water"`` or ``"sky"``.
         feet: Height of the contact with the ground, as a fraction of the image.
@@ -287,15 +326,16 @@ def render_background(rng: Rng, size: int, light: Light, place: str, feet: float
     Returns:
         Linear RGB float32 [size, size, 3], about 0 to 1.
     """
-    outdoor = place in ("water", "sky") or rng.random() < 0.5
+    outdoor = place in ("water", "sky") or rng.random() < around.outdoors
     horizon = feet - rng.uniform(0.10, 0.38) if outdoor else feet - rng.uniform(0.03, 0.16)
-    surface = "water" if place == "water" else str(rng.choice(list(_GROUNDS)))
+    surface = "water" if place == "water" else str(rng.choice(around.surfaces))
     if place == "sky":
         horizon = rng.uniform(0.75, 1.25)
     if outdoor:
-        image = landscape(rng, size, light, surface, float(np.clip(horizon, 0.12, 1.2)))
+        seen = float(np.clip(horizon, 0.12, 1.2))
+        image = landscape(rng, size, light, surface, seen, around.skylines)
     else:
-        paint = _SHELTERED[int(rng.integers(len(_SHELTERED)))]
+        paint = around.sheltered[int(rng.integers(len(around.sheltered)))]
         image = paint(rng, size, light, None if place == "portrait" else surface, float(horizon))
     image = np.ascontiguousarray(np.clip(image, 0.003, 1.5), np.float32)
     if place == "portrait":

@@ -19,7 +19,7 @@ from .camera import Camera, draw_camera, take_photo
 from .scenes import CATEGORIES, Scene, render_scene
 
 GENERATOR = "frame_by_frame"
-CLIPS_VERSION = 1
+CLIPS_VERSION = 2
 """Raised whenever the generator changes, so that a cached set of an older one is not used."""
 
 _FPS = 16

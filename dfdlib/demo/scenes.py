@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from ._animals import sculpt_animal
-from ._backgrounds import Light, random_light, render_background
+from ._backgrounds import SURROUNDINGS, Light, random_light, render_background
 from ._draw import Array, blur, grid, mix, noise_at, smoothstep, times, unit
 from ._faces import sculpt_portrait
 from ._solid import ALBEDO, FAR, GLOSS, MIRROR, NORMAL, SOFT, Model, Solid
@@ -54,7 +54,7 @@ def render_scene(category: str, rng: np.random.Generator, size: int = 256) -> Sc
         raise ValueError(f"unknown category {category!r}; choose from {', '.join(CATEGORIES)}")
     light = random_light(rng)
     model = _SCULPTORS[category](rng, size)
-    image = render_background(rng, size, light, model.place, model.feet)
+    image = render_background(rng, size, light, SURROUNDINGS[category], model.place, model.feet)
     if model.place in ("ground", "water"):
         image = _ground_shadow(image, model, light)
     image = _composite(image, model.solid, light, rng)

@@ -8,7 +8,7 @@ from typing import Any
 from .. import paths
 from ..config import TrainConfig
 from ..datasets import ImageDataset
-from ..demo import DEMO_SIZE, demo_manifest
+from ..demo import DEMO_IMAGES, DEMO_SIZE, demo_manifest
 from ..manifest import categories_of
 from ..models import create_detector
 from ..outcome import save_outcome
@@ -26,7 +26,7 @@ _KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-def demo_detectors(images: int = 3000, **changed: Any) -> dict[str, Path]:
+def demo_detectors(images: int = DEMO_IMAGES, **changed: Any) -> dict[str, Path]:
     """Train a custom CNN and an EfficientNet-B0 on the demo set, or find the ones of an earlier call.
 
     Args:
