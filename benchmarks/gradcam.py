@@ -1,6 +1,6 @@
 """What does a heatmap cost, beside pytorch-grad-cam and beside the prediction alone?
 
-Explains the same batch by the same random weights in turns: by pytorch-grad-cam, one batch at once and as it
+Explains the same batches (of 16, 32 and 64 images) by the same random weights in turns: by pytorch-grad-cam, one batch at once and as it
 comes (fp32, channels first, gradients to every weight); by `explain.heatmaps`, whose gradient stops at the target
 layer, on a detector that `folding.folded` prepared once; and by no heatmap at all, `inference.judge` on the same.
 pytorch-grad-cam runs twice: in a process of its own, as users run it, and in this one, whose memory
@@ -9,6 +9,7 @@ pytorch-grad-cam runs twice: in a process of its own, as users run it, and in th
 
 from __future__ import annotations
 
+import argparse
 import copy
 import multiprocessing
 from collections.abc import Callable, Sequence
@@ -96,10 +97,34 @@ def set_up(backbone: str, n: int, size: int) -> tuple[Detector, Tensor]:
     return random_detector(backbone, pixels), pixels
 
 
+def compare(backbone: str, n: int, options: argparse.Namespace) -> None:
+    """Print the tables of a batch of n images."""
+    spawn = multiprocessing.get_context("spawn")  # so that the memory allocator is as it comes
+    set_up_of = (backbone, n, options.size)
+    with ProcessPoolExecutor(1, spawn, initializer=_start, initargs=(*set_up_of, options.cores)) as other:
+        detector, pixels = set_up(*set_up_of)
+        quick = folded(detector)
+        ways = {
+            USUAL: lambda: other.submit(_explain, n).result(),
+            SINGLE: lambda: other.submit(_explain, 1).result(),
+            KEPT: usual(detector, pixels, n),
+            OURS: lambda: heatmaps(quick, pixels),
+            PLAIN: lambda: judge(quick, pixels),
+        }
+        gap = np.abs(ways[USUAL]() - ways[OURS]().heatmap)
+        seconds = in_turns(ways, options.repeats, options.clock)
+    title = f"{n} images of {options.size} px, {backbone}"
+    show(title, as_table(seconds, USUAL, n, "images", GOALS))
+    low, middle, high = ratios(seconds, OURS, PLAIN)
+    row = {"speed of heatmaps": f"{middle:.2f} ({low:.2f}–{high:.2f})", "goal": verdict(middle, PLAIN_GOAL)}
+    show(f"Beside `{PLAIN}`", pd.DataFrame([row]))
+    print(f"\nDifference of the heatmaps, of 1: {gap.mean():.1e} on average, {gap.max():.1e} at most.")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the tables."""
+    """Print the tables of each size of batch."""
     parser = make_parser(__doc__, repeats=5)
-    parser.add_argument("--images", type=int, default=16, help="images a batch")
+    parser.add_argument("--images", type=int, nargs="+", default=[16, 32, 64], help="images a batch")
     parser.add_argument("--size", type=int, default=128, help="side of the images")
     parser.add_argument("--backbone", default="efficientnet_b0")
     options = parser.parse_args(arguments)
@@ -107,26 +132,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--clock cpu does not see the other process.")
     cores = use_cores(options.cores)
     keep_freed_memory()
-    set_up_of = (options.backbone, options.images, options.size)
-    spawn = multiprocessing.get_context("spawn")  # so that the memory allocator is as it comes
-    other = ProcessPoolExecutor(1, spawn, initializer=_start, initargs=(*set_up_of, options.cores))
-    detector, pixels = set_up(*set_up_of)
-    quick = folded(detector)
-    ways = {
-        USUAL: lambda: other.submit(_explain, options.images).result(),
-        SINGLE: lambda: other.submit(_explain, 1).result(),
-        KEPT: usual(detector, pixels, options.images),
-        OURS: lambda: heatmaps(quick, pixels),
-        PLAIN: lambda: judge(quick, pixels),
-    }
-    gap = np.abs(ways[USUAL]() - ways[OURS]().heatmap)
-    seconds = in_turns(ways, options.repeats, options.clock)
-    title = f"{options.images} images of {options.size} px, {options.backbone}"
-    show(title, as_table(seconds, USUAL, options.images, "images", GOALS))
-    low, middle, high = ratios(seconds, OURS, PLAIN)
-    row = {"speed of heatmaps": f"{middle:.2f} ({low:.2f}–{high:.2f})", "goal": verdict(middle, PLAIN_GOAL)}
-    show(f"Beside `{PLAIN}`", pd.DataFrame([row]))
-    print(f"\nDifference of the heatmaps, of 1: {gap.mean():.1e} on average, {gap.max():.1e} at most.")
+    for n in options.images:
+        compare(options.backbone, n, options)
     show_machine(options, cores, ("torch", "timm", "grad-cam"))
 
 
