@@ -7,6 +7,7 @@ an interrupted run goes on exactly, and, when validation improved, `best_model.p
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -74,7 +75,7 @@ def fit(
     """
     out_dir = Path(out_dir)
     _check_classes(train, val)
-    with alone_in(out_dir) if PartialState().is_main_process else nullcontext():
+    with alone_in(out_dir) if _processes().is_main_process else nullcontext():
         return _train(_Run(detector, train, val, config, out_dir))
 
 
@@ -302,7 +303,7 @@ class _Run:
     def _choose_precision(self) -> str:
         if self.config.precision != "auto":
             return self.config.precision
-        device = PartialState().device
+        device = _processes().device
         n_images = min(len(self.train), max(2, self.config.batch_size))
         shape = (n_images, self.detector.n_frames, self.detector.image_size, self.config.freeze)
         what = (self.detector.name, sorted(self.detector.arguments.items()))
@@ -316,7 +317,7 @@ class _Run:
             )
             _PRECISIONS[key] = broadcast_object_list([chosen])[0], gain  # all processes must agree
         chosen, gain = _PRECISIONS[key]
-        if PartialState().is_main_process:
+        if _processes().is_main_process:
             tqdm.write(
                 f"precision: {chosen} (a training step in half precision is {gain:.2f}× as fast as in fp32)"
             )
@@ -346,6 +347,14 @@ class _Run:
         """Fit temperature, threshold and band to validation logits; return the predictions with them."""
         calibrate(self.detector, self.val.fake.numpy(), fake)
         return predictions_table(self.detector, self.val.manifest, fake, category)
+
+
+def _processes() -> PartialState:
+    """Return what is known of the processes that train together.
+
+    Without a GPU they find each other only if told that they are on CPUs.
+    """
+    return PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available())
 
 
 def _accelerator(precision: str) -> Accelerator:
