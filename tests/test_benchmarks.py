@@ -37,6 +37,11 @@ TINY = {
         "--images 2 --size 32 --backbones mobilenetv2_100",
         ["timm in bf16", "timm in float32", "dfdlib in bf16"],
     ),
+    "processes": (
+        "--images 8 --size 32 --batch-size 2 --backbone resnet10t",
+        ["one process", "2 processes"],
+    ),
+    "same_auc": ("--images 60 --size 32 --epochs 1 --backbone resnet10t", ["seed", "0"]),
     "imports": ("--programs import+dfdlib dfd+--help", ["import dfdlib", "dfd --help"]),
 }
 """Settings of each benchmark, and the names of some rows of its tables."""
