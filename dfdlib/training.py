@@ -1,4 +1,4 @@
-"""The training loop: one for a CPU, a GPU, or many processes under `accelerate launch`.
+"""The training loop: one for a CPU, a GPU, or many processes (`accelerate launch`; without a GPU `torchrun`).
 
 `fit` sees the training and the validation split only. After every epoch it writes `last.pt`, from which
 an interrupted run goes on exactly, and, when validation improved, `best_model.pt`, ready for use.
