@@ -159,7 +159,13 @@ def show(title: str, table: pd.DataFrame) -> None:
 
 
 def show_machine(options: argparse.Namespace, cores: int, packages: tuple[str, ...]) -> None:
-    """Print what the numbers hold for: clock, processor, cores, load, system and versions."""
+    """Print what the numbers hold for: clock and machine."""
+    turns = f"Median and quartiles of {options.repeats} repeats in turns ({options.clock} time)"
+    print(f"\n{turns}; {machine(cores, packages)}.")
+
+
+def machine(cores: int, packages: tuple[str, ...]) -> str:
+    """Return processor, cores, load, system and versions."""
     found = []
     for name in packages:
         try:
@@ -167,10 +173,9 @@ def show_machine(options: argparse.Namespace, cores: int, packages: tuple[str, .
         except PackageNotFoundError:
             found.append(f"{name} missing")
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    print(
-        f"\nMedian and quartiles of {options.repeats} repeats in turns ({options.clock} time); "
-        f"{cores} of {os.cpu_count()} cores of "
-        f"{_processor()}{load}; {platform.system()}, Python {platform.python_version()}, {', '.join(found)}."
+    return (
+        f"{cores} of {os.cpu_count()} cores of {_processor()}{load}; {platform.system()}, "
+        f"Python {platform.python_version()}, {', '.join(found)}"
     )
 
 

@@ -1,6 +1,6 @@
 """What does a heatmap cost, beside pytorch-grad-cam and beside the prediction alone?
 
-Explains the same batches (of 16, 32 and 64 images) by the same random weights in turns: by pytorch-grad-cam, one batch at once and as it
+Explains the same batches by the same random weights in turns: by pytorch-grad-cam, one batch at once and as it
 comes (fp32, channels first, gradients to every weight); by `explain.heatmaps`, whose gradient stops at the target
 layer, on a detector that `folding.folded` prepared once; and by no heatmap at all, `inference.judge` on the same.
 pytorch-grad-cam runs twice: in a process of its own, as users run it, and in this one, whose memory
@@ -97,10 +97,10 @@ def set_up(backbone: str, n: int, size: int) -> tuple[Detector, Tensor]:
     return random_detector(backbone, pixels), pixels
 
 
-def compare(backbone: str, n: int, options: argparse.Namespace) -> None:
+def compare(n: int, options: argparse.Namespace) -> None:
     """Print the tables of a batch of n images."""
     spawn = multiprocessing.get_context("spawn")  # so that the memory allocator is as it comes
-    set_up_of = (backbone, n, options.size)
+    set_up_of = (options.backbone, n, options.size)
     with ProcessPoolExecutor(1, spawn, initializer=_start, initargs=(*set_up_of, options.cores)) as other:
         detector, pixels = set_up(*set_up_of)
         quick = folded(detector)
@@ -113,7 +113,7 @@ def compare(backbone: str, n: int, options: argparse.Namespace) -> None:
         }
         gap = np.abs(ways[USUAL]() - ways[OURS]().heatmap)
         seconds = in_turns(ways, options.repeats, options.clock)
-    title = f"{n} images of {options.size} px, {backbone}"
+    title = f"{n} images of {options.size} px, {options.backbone}"
     show(title, as_table(seconds, USUAL, n, "images", GOALS))
     low, middle, high = ratios(seconds, OURS, PLAIN)
     row = {"speed of heatmaps": f"{middle:.2f} ({low:.2f}–{high:.2f})", "goal": verdict(middle, PLAIN_GOAL)}
@@ -133,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cores = use_cores(options.cores)
     keep_freed_memory()
     for n in options.images:
-        compare(options.backbone, n, options)
+        compare(n, options)
     show_machine(options, cores, ("torch", "timm", "grad-cam"))
 
 

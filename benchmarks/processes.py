@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from _paired import as_table, draw_jpegs, scratch, show, show_machine, verdict, write_folder
+from _paired import as_table, draw_jpegs, make_parser, scratch, show, show_machine, verdict, write_folder
 
 GOAL = 0.9
 """Efficiency wanted: speed of n processes over n times the speed of one."""
@@ -60,10 +60,7 @@ def seconds_of(processes: int, options: argparse.Namespace, root: Path) -> float
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each way, in turns")
+    parser = make_parser(__doc__, repeats=3, cores=None)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--images", type=int, default=384, help="images an epoch, whole batches")
     parser.add_argument("--size", type=int, default=128, help="side of the images and of the input")
@@ -74,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.worker:
         work(options.worker, options.backbone, options.size, options.batch_size)
         return
-    options.clock = "wall"
+    if options.clock == "cpu":
+        parser.error("--clock cpu does not see the other processes.")
     one, many = "one process", f"{options.processes} processes"
     with scratch() as folder:
         write_folder(folder / "files", draw_jpegs(options.images, options.size))

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 import torch
-from _paired import show, show_machine, use_cores
+from _paired import machine, show, use_cores
 from scipy import stats
 from torch import nn
 from torch.utils.data import DataLoader, RandomSampler
@@ -76,16 +76,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=1500, help="demo images, 70 %% of them to train on")
     parser.add_argument("--size", type=int, default=DEMO_SIZE, help="side of an image in pixels")
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--repeats", type=int, default=3, help="seeds")
+    parser.add_argument("--seeds", type=int, default=3, help="how many seeds, from 0 on")
     parser.add_argument("--backbone", default="efficientnet_b0")
     parser.add_argument("--cores", type=int, default=0, help="cores to use; 0 for all")
     options = parser.parse_args(arguments)
-    options.clock = "wall"
     cores = use_cores(options.cores)
     images = ImageDataset(demo_manifest(options.images, size=options.size), options.size)
     train, val = images.split("train"), images.split("val")
     rows = []
-    for seed in range(options.repeats):
+    for seed in range(options.seeds):
         config = TrainConfig(epochs=options.epochs, batch_size=16, learning_rate=1e-3, seed=seed)
         detector = create_detector(
             options.backbone, options.size, pretrained="none", seed=seed, residual=True, stages=3
@@ -102,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if len(gap) > 1:
         reach = stats.t.ppf(0.975, len(gap) - 1) * stats.sem(gap)
         print(f"95 % interval: [{gap.mean() - reach:+.3f}, {gap.mean() + reach:+.3f}].")
-    show_machine(options, cores, ("torch", "timm", "accelerate"))
+    print(f"\n{machine(cores, ('torch', 'timm', 'accelerate'))}.")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ def quicken_gates(network: nn.Module) -> None:
     """
     kinds = {nn.SiLU: _SiLU, SqueezeExcite: _SqueezeExcite}
     for module in network.modules():
-        module.__class__ = kinds.get(type(module), type(module))  # a new module would draw weights
+        if type(module) in kinds:
+            module.__class__ = kinds[type(module)]  # a new module would draw weights and lose hooks
 
 
 def mean_of_places(maps: Tensor) -> Tensor:
