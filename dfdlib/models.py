@@ -11,10 +11,9 @@ import torch
 from torch import nn
 
 from .backbones import SCRATCH
-from .depthwise import quicken_depthwise
 from .errors import DfdError, did_you_mean
-from .gates import quicken_gates
 from .networks import CustomCnn, TimmNetwork, ViewHeads
+from .quick import quicken
 from .recurrent import CnnLstm
 
 
@@ -77,8 +76,7 @@ def create_network(name: str, **arguments: Any) -> nn.Module:
         network = NETWORKS[name](**arguments)
     except TypeError as error:
         raise DfdError(f"the network `{name}` cannot be built from {arguments}: {error}.") from error
-    quicken_depthwise(network)
-    quicken_gates(network)
+    quicken(network)
     return network
 
 

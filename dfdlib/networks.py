@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .backbones import SCRATCH, Truncated, create_backbone, set_stem_stride, widen_stem
 from .errors import DfdError
-from .gates import mean_of_places
+from .quick import mean_of_places
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

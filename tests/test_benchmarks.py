@@ -33,7 +33,7 @@ TINY = {
         "--images 8 --size 32 --side 32 --batch-size 4 --backbones resnet18",
         ["the usual loop", "dfdlib.fit", "dfdlib's forward and backward alone"],
     ),
-    "depthwise": (
+    "layers": (
         "--images 2 --size 32 --backbones mobilenetv2_100",
         ["timm in bf16", "timm in float32", "dfdlib in bf16"],
     ),

@@ -15,7 +15,7 @@ LIBRARY = ROOT / "dfdlib"
 
 # Each room may import from rooms above it or beside it, never from below and never in a circle.
 FLOORS = (
-    ("errors", "paths", "depthwise", "gates", "resizing"),
+    ("errors", "paths", "quick", "resizing"),
     ("files", "config", "runs", "intervals"),
     ("imageio", "layouts", "splits", "runtime", "transforms", "degradations", "history", "tta", "faces"),
     ("videos",),

@@ -1,7 +1,7 @@
-"""How long does a training step in bf16 take when depthwise gradients are computed in float32?
+"""What do dfdlib's quicker layers save of a training step in bf16?
 
 The same networks on the same batch, forward and backward, in turns: as timm builds them, in bf16 and in float32, and
-with `dfdlib.depthwise`. Networks without strided or 5 x 5 depthwise convolutions have nothing to gain.
+with `dfdlib.quick`, in bf16.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from _paired import as_table, draw_pixels, in_turns, make_parser, show, show_machine, use_cores
 from torch import Tensor, nn
 
-from dfdlib.depthwise import quicken_depthwise
+from dfdlib.quick import quicken
 from dfdlib.runtime import keep_freed_memory
 
 HALF, FULL, OURS = "timm in bf16", "timm in float32", "dfdlib in bf16"
@@ -38,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=16, help="images a batch")
     parser.add_argument("--size", type=int, default=224, help="side of an image in pixels")
     parser.add_argument(
-        "--backbones", nargs="+", default=["efficientnet_b0", "mobilenetv2_100", "tf_efficientnetv2_b0"]
+        "--backbones",
+        nargs="+",
+        default=["efficientnet_b0", "mobilenetv2_100", "tf_efficientnetv2_b0", "tf_efficientnetv2_s"],
     )
     options = parser.parse_args(arguments)
     cores = use_cores(options.cores)
@@ -47,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     images = images.contiguous(memory_format=torch.channels_last)
     for backbone in options.backbones:
         plain, quick = (timm.create_model(backbone, num_classes=1) for _ in range(2))
-        quicken_depthwise(quick)
+        quicken(quick)
         ways = {
             HALF: step(plain, images, half=True),
             FULL: step(plain, images, half=False),

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dfdlib import create_detector
-from dfdlib.gates import mean_of_places, quicken_gates
+from dfdlib.quick.gates import mean_of_places, quicken_gates
 
 LAYOUTS = [torch.channels_last, torch.contiguous_format]
 

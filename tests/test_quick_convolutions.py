@@ -1,4 +1,4 @@
-"""Depthwise convolutions: the same answers and gradients, whatever they are computed in."""
+"""Depthwise and 1 x 1 convolutions: the same answers and gradients, whatever they are computed in."""
 
 import copy
 
@@ -8,19 +8,20 @@ from timm.layers import Conv2dSame
 from torch import nn
 
 from dfdlib import create_detector
-from dfdlib.depthwise import quicken_depthwise
+from dfdlib.quick.convolutions import quicken_convolutions
 
 KINDS = {
     "3x3, stride 2": lambda: nn.Conv2d(6, 6, 3, 2, 1, groups=6, bias=False),
     "5x5": lambda: nn.Conv2d(6, 6, 5, 1, 2, groups=6),
     "5x5, stride 2, dilated, two outputs a channel": lambda: nn.Conv2d(6, 12, 5, 2, 4, 2, groups=6),
     "padded as TensorFlow does": lambda: Conv2dSame(6, 6, 3, 2, groups=6),
+    "1x1": lambda: nn.Conv2d(6, 10, 1),
 }
 
 
 def _both(layer: nn.Module) -> tuple[nn.Module, nn.Module]:
     quick = copy.deepcopy(layer)
-    quicken_depthwise(nn.Sequential(quick))
+    quicken_convolutions(nn.Sequential(quick))
     assert type(quick) is not type(layer)
     return layer, quick
 
@@ -35,7 +36,7 @@ def _backward(layer: nn.Module, images: torch.Tensor, half: bool) -> tuple[torch
 
 @pytest.fixture
 def images():
-    return torch.randn(4, 6, 17, 20, generator=torch.Generator().manual_seed(0))
+    return torch.randn(4, 6, 13, 14, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -72,5 +73,6 @@ def test_detectors_have_them_under_the_names_they_had():
     network = create_detector("efficientnet_b0", 32, pretrained="none").network
     kinds = {name: type(module).__name__ for name, module in network.named_modules()}
     assert kinds["backbone.blocks.1.0.conv_dw"] == "_Depthwise"
-    assert kinds["backbone.blocks.1.0.conv_pw"] == kinds["backbone.conv_stem"] == "Conv2d"
+    assert kinds["backbone.blocks.1.0.conv_pw"] == "_Pointwise"
+    assert kinds["backbone.blocks.0.0.conv_dw"] == kinds["backbone.conv_stem"] == "Conv2d"
     assert set(copy.deepcopy(network).state_dict()) == set(network.state_dict())

@@ -1,0 +1,125 @@
+"""Batch normalisation that trains fast in bf16 on a CPU for any number of channels, where PyTorch's own does not.
+
+PyTorch's channels-last kernels take 16 channels at a time and the rest one by one: an element of 24 channels takes
+four times as long. EfficientNets have 24 and 40 channels where the maps are large.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from timm.layers.norm_act import BatchNormAct2d
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+_LANES, _LONG = 16, 128
+
+
+def quicken_normalisation(network: nn.Module) -> None:
+    """Let the batch normalisation of a network train fast in bf16, in place.
+
+    Names, weights and answers stay the same.
+    """
+    for module in network.modules():
+        if type(module) is BatchNormAct2d and module.affine and module.num_features % _LANES:
+            module.__class__ = _BatchNormAct  # a new module would draw weights and lose hooks
+
+
+class _BatchNormAct(BatchNormAct2d):
+    def forward(self, maps: Tensor) -> Tensor:
+        quick = (
+            self.training
+            and torch.is_grad_enabled()
+            and maps.dtype == torch.bfloat16
+            and maps.device.type == "cpu"
+            and maps.is_contiguous(memory_format=torch.channels_last)
+            and self.track_running_stats
+            and self.momentum is not None
+            and maps[:, 0].numel() % _neighbours(self.num_features) == 0
+        )
+        if not quick:
+            return super().forward(maps)
+        self.num_batches_tracked.add_(1)
+        statistics = self.running_mean, self.running_var, self.momentum, self.eps
+        return self.act(self.drop(_Normalised.apply(maps, self.weight, self.bias, *statistics)))
+
+
+class _Normalised(torch.autograd.Function):
+    """Batch normalisation of channels-last maps [B, C, H, W] in training.
+
+    The channels of neighbouring places count as channels of their own, so that their number is a multiple of what
+    the kernels take at a time.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        maps: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        running_mean: Tensor,
+        running_var: Tensor,
+        momentum: float,
+        eps: float,
+    ) -> Tensor:
+        n_channels, n = len(weight), maps[:, 0].numel()
+        k = _neighbours(n_channels)
+        wide = _widened(maps, k)
+        # Statistics are float32 only where there are running ones to be updated.
+        means, variances = torch.batch_norm_update_stats(wide, *_neutral(wide), 0.0)
+        mean = means.view(k, n_channels).mean(0)
+        variance = (variances + (means - mean.repeat(k)).square()).view(k, n_channels).mean(0)
+        running_mean.lerp_(mean, momentum)
+        running_var.lerp_(variance * (n / (n - 1)), momentum)
+        ctx.save_for_backward(maps, weight, mean, (variance + eps).rsqrt())
+        ctx.eps = eps
+        parts = (part.repeat(k) for part in (weight, bias, mean, variance))
+        return _narrowed(torch.native_batch_norm(wide, *parts, False, 0.0, eps)[0], maps)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        maps, weight, mean, inverse = ctx.saved_tensors
+        n_channels, n = len(mean), maps[:, 0].numel()
+        k = _neighbours(n_channels)
+        wide_maps, wide = (_widened(part, k) for part in (maps, gradient))
+        _, *sums = torch.ops.aten.native_batch_norm_backward(
+            *(wide, wide_maps, weight.repeat(k), None, None, mean.repeat(k), inverse.repeat(k)),
+            *(True, ctx.eps, [False, True, True]),
+        )
+        of_weight, of_bias = (part.view(k, n_channels).sum(0) for part in sums)
+        # The input's gradient, scale * (gradient - of_bias / n - normalised * of_weight / n), as
+        # scale * gradient + shift + slope * maps.
+        scale = weight * inverse
+        slope = -scale * inverse * of_weight / n
+        shift = -scale * of_bias / n - slope * mean
+        line = scale.repeat(k), shift.repeat(k)
+        scaled = torch.native_batch_norm(wide, *line, *_neutral(wide), False, 0.0, 0.0)[0]
+        of_maps = torch.addcmul(scaled, wide_maps, slope.repeat(k).to(maps.dtype)[:, None, None])
+        return _narrowed(of_maps, maps), of_weight, of_bias, None, None, None, None
+
+
+def _neighbours(n_channels: int) -> int:
+    """Return how many places have a multiple of 16 channels together, and enough for long inner loops."""
+    k = _LANES // math.gcd(n_channels, _LANES)
+    while k * n_channels < _LONG:
+        k *= 2
+    return k
+
+
+def _widened(maps: Tensor, k: int) -> Tensor:
+    """View maps [B, C, H, W] as [1, k * C, B * H * W / k, 1], channels-last in memory."""
+    rows = maps.permute(0, 2, 3, 1).reshape(1, -1, 1, k * maps.shape[1])
+    return rows.permute(0, 3, 1, 2)
+
+
+def _narrowed(wide: Tensor, maps: Tensor) -> Tensor:
+    """View what `_widened` made of maps in their shape."""
+    return wide.permute(0, 2, 3, 1).reshape(maps.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
+
+
+def _neutral(wide: Tensor) -> tuple[Tensor, Tensor]:
+    """Return means and variances that change nothing."""
+    return torch.zeros(wide.shape[1]), torch.ones(wide.shape[1])
