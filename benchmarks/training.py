@@ -117,7 +117,7 @@ def timed(run: Callable[[], None]) -> float:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table a backbone."""
     parser = make_parser(__doc__, repeats=3, cores=0)
-    parser.add_argument("--images", type=int, default=96, help="images an epoch, whole batches")
+    parser.add_argument("--images", type=int, default=192, help="images an epoch, whole batches")
     parser.add_argument("--side", type=int, default=256, help="side of the JPEGs")
     parser.add_argument("--size", type=int, default=224, help="side of the input")
     parser.add_argument("--batch-size", type=int, default=32)
