@@ -18,11 +18,7 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import (
-    DataLoaderConfiguration,
-    DistributedDataParallelKwargs,
-    broadcast_object_list,
-)
+from accelerate.utils import DataLoaderConfiguration, broadcast_object_list
 from timm.utils import ModelEmaV3
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -365,11 +361,7 @@ def _accelerator(precision: str) -> Accelerator:
     mixed = "no" if precision == "fp32" else precision
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != mixed:
         AcceleratorState._reset_state()  # accelerate keeps one precision a process; runs differ in theirs
-    return Accelerator(
-        mixed_precision=mixed,
-        dataloader_config=DataLoaderConfiguration(split_batches=True),
-        kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
-    )
+    return Accelerator(mixed_precision=mixed, dataloader_config=DataLoaderConfiguration(split_batches=True))
 
 
 def _check_classes(train: ImageDataset, val: ImageDataset) -> None:

@@ -54,10 +54,33 @@ def test_the_gradient_of_a_squeeze_in_half_precision_is_that_of_full_precision(l
     found = []
     for layer, half in ((quick, True), (plain, False)):
         own = (maps.bfloat16() if half else maps).clone(memory_format=torch.preserve_format).requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            taken = type(layer(own).grad_fn).__name__ == "_GatedBackward"
+        assert taken == (half and layout == torch.channels_last)
         _, gradients = _gradients(layer, own, half)
         found.append([own.grad.float(), *gradients])
     for gradient, reference in zip(*found, strict=True):
         assert (gradient - reference).norm() < 0.02 * reference.norm()
+
+
+def test_hooks_of_its_weights_are_called_once():
+    layer = timm.create_model("efficientnet_b0").blocks[1][0].se
+    quicken_gates(nn.Sequential(layer))
+    calls = []
+    layer.conv_reduce.weight.register_hook(lambda gradient: calls.append(gradient.shape))
+    maps = torch.randn(2, 96, 4, 4).contiguous(memory_format=torch.channels_last)
+    layer(maps).sum().backward()
+    assert calls == [layer.conv_reduce.weight.shape]
+
+
+@pytest.mark.parametrize("backbone", ["mobilenetv3_small_050", "regnetx_002", "mixnet_s", "efficientnet_b0"])
+def test_networks_of_many_kinds_learn_in_half_precision(backbone, images):
+    network = (
+        create_detector(backbone, 40, pretrained="none").network.train().to(memory_format=torch.channels_last)
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        network((images * 255).byte().contiguous(memory_format=torch.channels_last)).fake.sum().backward()
+    assert all(weight.grad.isfinite().all() for weight in network.parameters())
 
 
 def test_the_input_of_a_silu_is_overwritten_only_where_nothing_is_learned(images):

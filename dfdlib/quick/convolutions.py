@@ -50,10 +50,10 @@ def _quicker(module: nn.Module) -> type[nn.Module] | None:
 
 class _Pointwise(nn.Conv2d):
     def forward(self, images: Tensor) -> Tensor:
-        if max(images.shape[2:]) > _SMALL or not _in_bf16(images):
+        if not _in_bf16(images) or max(images.shape[2:]) > _SMALL:
             return super().forward(images)
         rows = images.permute(0, 2, 3, 1)  # a view, and contiguous where the maps lie channels-last
-        return F.linear(rows, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+        return F.linear(rows, self.weight.permute(0, 2, 3, 1).flatten(1), self.bias).permute(0, 3, 1, 2)
 
 
 class _Depthwise(nn.Conv2d):
@@ -79,6 +79,8 @@ def _in_bf16(images: Tensor) -> bool:
     return (
         torch.is_grad_enabled()
         and images.device.type == "cpu"
+        and images.ndim == 4
+        and images.dtype in (torch.float32, torch.bfloat16)
         and torch.is_autocast_enabled("cpu")
         and torch.get_autocast_dtype("cpu") == torch.bfloat16
     )

@@ -18,7 +18,8 @@ from torch.autograd.function import once_differentiable
 def quicken_gates(network: nn.Module) -> None:
     """Let the SiLU and squeeze-and-excitation layers of a network take fewer passes, in place.
 
-    Names, weights and answers stay the same (but for rounding, where the network runs in bf16).
+    Names, weights and answers stay the same (but for rounding, where the network runs in bf16). Hooks of the two
+    convolutions inside a squeeze-and-excitation layer are not called.
     """
     kinds = {nn.SiLU: _SiLU, SqueezeExcite: _SqueezeExcite}
     for module in network.modules():
@@ -28,7 +29,9 @@ def quicken_gates(network: nn.Module) -> None:
 
 def mean_of_places(maps: Tensor) -> Tensor:
     """Return the mean [B, C] of maps [B, C, H, W] over height and width."""
-    return _rows(maps).sum(1) / maps[0, 0].numel() if _is_channels_last(maps) else maps.mean((2, 3))
+    if not _is_channels_last(maps) or maps.dtype == torch.float16:  # whose sum may overflow
+        return maps.mean((2, 3))
+    return _rows(maps).sum(1) / (maps.shape[2] * maps.shape[3])
 
 
 class _SiLU(nn.SiLU):
@@ -41,16 +44,19 @@ class _SqueezeExcite(SqueezeExcite):
     def forward(self, maps: Tensor) -> Tensor:
         if not _is_channels_last(maps):
             return super().forward(maps)
-        if torch.is_grad_enabled() and maps.requires_grad:
-            learned = [weight for weight in self.parameters() if weight.requires_grad]
-            return _Gated.apply(self, maps, *learned)
-        return maps * self.gates(mean_of_places(maps)).to(maps.dtype)[:, :, None, None]
+        layers = self.conv_reduce, self.conv_expand
+        return _Gated.apply(self, maps, *(part for layer in layers for part in (layer.weight, layer.bias)))
 
-    def gates(self, squeezed: Tensor) -> Tensor:
-        """Return gates [B, C] for means [B, C], in full precision: half is slower for so few numbers."""
+    def gates(
+        self, squeezed: Tensor, reduce: Tensor, before: Tensor, expand: Tensor, after: Tensor
+    ) -> Tensor:
+        """Return gates [B, C] for means [B, C], weights and biases; in the precision of the weights.
+
+        As layers on so few numbers, convolutions and bf16 are slower.
+        """
         with torch.autocast("cpu", enabled=False):
-            hidden = _linear(self.conv_reduce, squeezed.to(self.conv_reduce.weight.dtype))
-            return self.gate(_linear(self.conv_expand, self.act1(hidden)))
+            hidden = self.act1(F.linear(squeezed, reduce.permute(0, 2, 3, 1).flatten(1), before))
+            return self.gate(F.linear(hidden, expand.permute(0, 2, 3, 1).flatten(1), after))
 
 
 class _Gated(torch.autograd.Function):
@@ -60,29 +66,24 @@ class _Gated(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, layer: _SqueezeExcite, maps: Tensor, *learned: Tensor) -> Tensor:
-        with torch.enable_grad():
-            squeezed = mean_of_places(maps.detach()).requires_grad_()
-            gates = layer.gates(squeezed)
-        ctx.graph = gates, [squeezed, *learned]
-        factors = gates.detach().to(maps.dtype)[:, :, None, None]
-        ctx.save_for_backward(maps, factors)
+    def forward(ctx: Any, layer: _SqueezeExcite, maps: Tensor, *weights: Tensor) -> Tensor:
+        squeezed = mean_of_places(maps).to(weights[0].dtype)
+        factors = layer.gates(squeezed, *weights).to(maps.dtype)[:, :, None, None]
+        ctx.layer = layer
+        ctx.save_for_backward(maps, factors, squeezed, *weights)
         return maps * factors
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        maps, factors = ctx.saved_tensors
-        gates, inputs = ctx.graph
+        maps, factors, *inputs = ctx.saved_tensors
+        with torch.enable_grad():  # the gates once more: they are few
+            inputs = [part.detach().requires_grad_() for part in inputs]
+            gates = ctx.layer.gates(*inputs)
         of_gates = _rows(gradient * maps).sum(1).to(gates.dtype)
-        of_squeezed, *of_learned = torch.autograd.grad(gates, inputs, of_gates, retain_graph=True)
-        share = (of_squeezed / maps[0, 0].numel()).to(maps.dtype)[:, :, None, None]
-        return None, torch.addcmul(share, gradient, factors), *of_learned
-
-
-def _linear(convolution: nn.Conv2d, vectors: Tensor) -> Tensor:
-    """Apply a convolution of 1 x 1 to [B, C]; as a convolution it would take longer."""
-    return F.linear(vectors, convolution.weight.flatten(1), convolution.bias)
+        of_squeezed, *of_weights = torch.autograd.grad(gates, inputs, of_gates)
+        share = (of_squeezed / (maps.shape[2] * maps.shape[3])).to(maps.dtype)[:, :, None, None]
+        return None, torch.addcmul(share, gradient, factors), *of_weights
 
 
 def _is_channels_last(maps: Tensor) -> bool:

@@ -35,8 +35,11 @@ class _BatchNormAct(BatchNormAct2d):
             and maps.dtype == torch.bfloat16
             and maps.device.type == "cpu"
             and maps.is_contiguous(memory_format=torch.channels_last)
+            and self.weight.dtype == torch.float32
             and self.track_running_stats
+            and self.num_batches_tracked is not None
             and self.momentum is not None
+            and len(maps) > 0
             and maps[:, 0].numel() % _neighbours(self.num_features) == 0
         )
         if not quick:
@@ -76,7 +79,8 @@ class _Normalised(torch.autograd.Function):
         ctx.save_for_backward(maps, weight, mean, (variance + eps).rsqrt())
         ctx.eps = eps
         parts = (part.repeat(k) for part in (weight, bias, mean, variance))
-        return _narrowed(torch.native_batch_norm(wide, *parts, False, 0.0, eps)[0], maps)
+        answers = torch.native_batch_norm(wide, *parts, False, 0.0, eps)[0]
+        return _narrowed(answers, maps).data  # no view: activations may change it in place
 
     @staticmethod
     @once_differentiable
@@ -90,15 +94,18 @@ class _Normalised(torch.autograd.Function):
             *(True, ctx.eps, [False, True, True]),
         )
         of_weight, of_bias = (part.view(k, n_channels).sum(0) for part in sums)
-        # The input's gradient, scale * (gradient - of_bias / n - normalised * of_weight / n), as
-        # scale * gradient + shift + slope * maps.
+        # The input's gradient is scale * (gradient - of_bias / n - normalised * of_weight / n).
         scale = weight * inverse
-        slope = -scale * inverse * of_weight / n
-        shift = -scale * of_bias / n - slope * mean
-        line = scale.repeat(k), shift.repeat(k)
-        scaled = torch.native_batch_norm(wide, *line, *_neutral(wide), False, 0.0, 0.0)[0]
-        of_maps = torch.addcmul(scaled, wide_maps, slope.repeat(k).to(maps.dtype)[:, None, None])
+        of_maps = _line(wide, scale, of_bias / n, k).sub_(
+            _line(wide_maps, scale * inverse * of_weight / n, mean, k)
+        )
         return _narrowed(of_maps, maps), of_weight, of_bias, None, None, None, None
+
+
+def _line(wide: Tensor, slope: Tensor, centre: Tensor, k: int) -> Tensor:
+    """Return slope * (maps - centre), by channel and rounded once, for what `_widened` made of maps."""
+    zeros, ones = _neutral(wide)
+    return torch.native_batch_norm(wide, slope.repeat(k), zeros, centre.repeat(k), ones, False, 0.0, 0.0)[0]
 
 
 def _neighbours(n_channels: int) -> int:
