@@ -85,14 +85,14 @@ def _judge_one(
 def _draw_heatmap(detectors: Sequence[Detector], path: str, folder: str) -> str:
     """Write the heatmap of the surest detector's verdict over the image; return the file."""
     from .explain import confident_explanation, overlay
-    from .imageio import read_image, write_image
-    from .resizing import fit_image
+    from .imageio import write_image
+    from .resizing import read_picture
 
-    image = read_image(path)
-    fitted = [fit_image(image, detector.image_size) for detector in detectors]
+    picture = read_picture(path)
+    fitted = [picture.fitted(detector.image_size) for detector in detectors]
     _, explanation = confident_explanation(detectors, fitted)
     file = Path(folder) / "gradcam.png"
-    write_image(file, overlay(image, explanation.heatmap[0]))
+    write_image(file, overlay(picture.pixels, explanation.heatmap[0]))
     return str(file)
 
 

@@ -22,16 +22,16 @@ from tqdm.auto import tqdm
 from .demo import demo_manifest
 from .errors import DfdError
 from .files import atomic_path, write_json
-from .imageio import ImageError, read_image
+from .imageio import ImageError
 from .manifest import open_data, root_of, subsample
 from .paths import cache_root
-from .resizing import fit_image
+from .resizing import read_picture
 from .runs import RunConfig
 
 CACHE_LIMIT_BYTES = 8 * 2**30
 """Decoded data sets above this size are read from their files each epoch; the cache is kept below it."""
 
-_CACHE_VERSION = 3
+_CACHE_VERSION = 4
 _CHUNK_BYTES = 64 * 2**20
 
 
@@ -77,7 +77,7 @@ class _ImageReader:
         return self.size, self.size, 3
 
     def __call__(self, path: Path) -> np.ndarray:
-        return fit_image(read_image(path), self.size)
+        return read_picture(path).fitted(self.size)
 
 
 class ImageDataset(Dataset):

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from .datasets import ImageDataset
 from .errors import DfdError, did_you_mean
 from .folding import folded
-from .imageio import ImageError, read_image, write_image
+from .imageio import ImageError, write_image
 from .manifest import root_of
 from .models import Detector
 from .networks import Logits
-from .resizing import fit_image
+from .resizing import read_picture
 from .runtime import keep_freed_memory
 
 METHODS = {
@@ -198,11 +198,12 @@ def explain_files(
         row = {"file": path, "overlay": "", "detector": None, "p_fake": np.nan, "prediction": "", "error": ""}
         rows.append(row)
         try:
-            image = read_image(root / path)
+            picture = read_picture(root / path)
+            fitted = [picture.fitted(detector.image_size) for detector in detectors]
+            image = picture.pixels
         except ImageError as error:
             row["error"] = str(error)
             continue
-        fitted = [fit_image(image, detector.image_size) for detector in detectors]
         chosen, found = confident_explanation(detectors, fitted, target, method)
         p_fake, verdict = _said(detectors[chosen], found)
         name = "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in Path(path).stem)[:80]

@@ -21,12 +21,12 @@ from tqdm.auto import tqdm
 from .degradations import DEGRADATIONS, Degradation
 from .errors import DfdError
 from .folding import folded
-from .imageio import ImageError, read_image
+from .imageio import ImageError
 from .inference import judge, predictions_table
 from .intervals import bootstrap_metrics, check_resampling, with_ends
 from .manifest import root_of, subsample
 from .models import Detector
-from .resizing import fit_image
+from .resizing import fit_image, read_picture
 
 MEASURED = ("auc", "balanced_accuracy")
 """The metrics of a robustness table, each with an interval; the second at the detector's own threshold."""
@@ -218,10 +218,11 @@ def _versions(
     A text says why the file cannot be read.
     """
     try:
-        image = read_image(path)
+        picture = read_picture(path)
+        fitted = {size: [picture.fitted(size)] for size in sizes}
+        image = picture.pixels
     except ImageError as error:
         return str(error)
-    fitted = {size: [fit_image(image, size)] for size in sizes}
     for degradation, level in applied:
         degraded = degradation.apply(image, level)
         if degraded.dtype != np.uint8 or degraded.ndim != 3 or degraded.shape[2] != 3:

@@ -22,13 +22,13 @@ from .errors import DfdError
 from .faces import FaceDetector
 from .files import WriteError, write_json
 from .folding import folded
-from .imageio import ImageError, read_image
+from .imageio import ImageError
 from .inference import combined, joint_band, joint_threshold, judge, predictions_table, with_threshold
 from .manifest import fingerprint, root_of
 from .models import Detector
 from .paths import remedy
 from .report import public_table
-from .resizing import fit_image
+from .resizing import fit_image, read_picture
 from .tta import check_views
 from .videos import VIDEO_SUFFIXES, read_subject
 
@@ -181,13 +181,16 @@ def _read(
 ) -> Decoded:
     """Decode a file at the size of each detector."""
     video = Path(path).suffix.lower() in VIDEO_SUFFIXES
+    sizes = {detector.image_size for detector in detectors}
     try:
         if not video and any(detector.n_frames for detector in detectors):
             raise ImageError(f"{root / path} is no video; this detector judges clips.")
-        frames = read_subject(root / path, n_frames, faces) if video else [read_image(root / path)]
+        if not video:
+            picture = read_picture(root / path)
+            return {size: picture.fitted(size)[None] for size in sizes}, ""
+        frames = read_subject(root / path, n_frames, faces)
     except ImageError as error:
         return {}, str(error)
-    sizes = {detector.image_size for detector in detectors}
     return {size: np.stack([fit_image(frame, size) for frame in frames]) for size in sizes}, ""
 
 

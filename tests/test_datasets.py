@@ -8,7 +8,7 @@ from dfdlib import DfdError, datasets
 from dfdlib.datasets import GroupShuffle, ImageDataset, make_loader
 from dfdlib.imageio import read_image
 from dfdlib.manifest import categories_of, root_of, scan
-from dfdlib.resizing import fit_image
+from dfdlib.resizing import fit_image, read_picture
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_the_cache_is_used_and_rebuilt_when_a_file_changes(write_images, monkeyp
     root = write_images([f"{label}/{i}.png" for label in ("real", "fake") for i in range(3)])
     first = ImageDataset(scan(root), 24)[0]["image"]
     decoded = []
-    monkeypatch.setattr(datasets, "read_image", lambda path: decoded.append(path) or read_image(path))
+    monkeypatch.setattr(datasets, "read_picture", lambda path: decoded.append(path) or read_picture(path))
     assert torch.equal(ImageDataset(scan(root), 24)[0]["image"], first)
     assert not decoded
     path = root / "fake/0.png"

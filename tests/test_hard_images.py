@@ -48,7 +48,7 @@ from PIL import Image, ImageCms, ImageOps
 from dfdlib import DfdError
 from dfdlib.imageio import MAX_PIXELS, ImageError, decode_image, read_image
 from dfdlib.manifest import fingerprint, read_manifest, scan, write_manifest
-from dfdlib.resizing import fit_image
+from dfdlib.resizing import read_picture
 
 resource = pytest.importorskip("resource", reason="limits of memory need a Unix system")
 
@@ -562,7 +562,7 @@ def test_odd_names_survive_a_manifest_and_a_data_set(tree):
     assert data.unreadable.empty
     shown = data.__getitems__(range(len(data)))["image"].movedim(1, -1).numpy()
     for path, image in zip(again["path"], shown, strict=True):
-        assert np.array_equal(image, fit_image(read_image(tree / path), 32)), path
+        assert np.array_equal(image, read_picture(tree / path).fitted(32)), path
 
 
 @pytest.mark.parametrize(

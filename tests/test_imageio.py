@@ -13,7 +13,6 @@ from PIL import Image, features
 
 from dfdlib import DfdError, imageio
 from dfdlib.imageio import ImageError, decode_image, read_image, write_image
-from dfdlib.resizing import fit_image
 
 RNG = np.random.default_rng(0)
 SMOOTH = cv2.resize(RNG.integers(0, 256, (4, 5, 3), dtype=np.uint8), (50, 40), interpolation=cv2.INTER_CUBIC)
@@ -273,25 +272,6 @@ def test_the_ending_does_not_matter(tmp_path):
     assert np.array_equal(read_image(tmp_path / "liar.jpg"), SMOOTH)
 
 
-def test_an_image_of_the_right_size_stays_untouched():
-    image = RNG.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    assert np.array_equal(fit_image(image, 32), image)
-
-
-@pytest.mark.parametrize("shape", [(32, 48), (48, 32), (33, 32)])
-def test_a_longer_side_is_cut_in_the_middle(shape):
-    image = RNG.integers(0, 256, (*shape, 3), dtype=np.uint8)
-    top, left = (shape[0] - 32) // 2, (shape[1] - 32) // 2
-    assert np.array_equal(fit_image(image, 32), image[top : top + 32, left : left + 32])
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 3000), (3000, 2), (500, 200)])
-def test_any_shape_fits(shape):
-    fitted = fit_image(np.full((*shape, 3), 77, np.uint8), 24)
-    assert fitted.shape == (24, 24, 3)
-    assert (fitted == 77).all()
-
-
 def test_written_images_come_back(tmp_path):
     write_image(tmp_path / "a.png", SMOOTH)
     write_image(tmp_path / "a.jpg", SMOOTH, quality=95)
@@ -380,15 +360,3 @@ def test_a_damaged_jpeg_is_what_pillow_says(by_opencv, monkeypatch):
             assert np.abs(ours.astype(int) - theirs).max() <= 1, i
     assert refused > 20
     assert len(by_opencv) > 100 or imageio._IN_RGB is None
-
-
-@pytest.mark.parametrize("shape", [(33, 40), (64, 64), (101, 77), (400, 300)])
-def test_a_reduction_is_antialiased_as_by_pillow(shape):
-    image = RNG.integers(0, 256, (*shape, 3), dtype=np.uint8)
-    side = min(shape)
-    top, left = (shape[0] - side) // 2, (shape[1] - side) // 2
-    square = Image.fromarray(image[top : top + side, left : left + side])
-    fitted, wanted = fit_image(image, 32), np.asarray(square.resize((32, 32), Image.Resampling.BILINEAR))
-    assert np.abs(fitted.astype(int) - wanted).max() <= 1
-    assert fitted.flags["C_CONTIGUOUS"]
-    assert fitted.flags["WRITEABLE"]

@@ -22,11 +22,11 @@ from PIL import Image
 from ..errors import DfdError
 from ..explain import Explanation, heatmaps, overlay
 from ..folding import folded
-from ..imageio import ImageError, TooLargeError, UnknownFormatError, decode_image
+from ..imageio import ImageError, TooLargeError, UnknownFormatError
 from ..inference import judge, predictions_table
 from ..models import Detector
 from ..networks import Logits
-from ..resizing import fit_image, reduce_image
+from ..resizing import Picture, reduce_image
 
 MAX_PIXELS = 40_000_000
 """Larger uploads are refused before they are decoded."""
@@ -61,8 +61,8 @@ class UploadError(DfdError):
 class Upload:
     """An image as it came in."""
 
-    pixels: np.ndarray
-    """uint8 [H, W, 3]."""
+    picture: Picture
+    """The image, known to be sound."""
     sha256: str
     """Of the bytes, in hex."""
     notes: tuple[str, ...] = ()
@@ -98,7 +98,8 @@ class Service:
     def read(self, data: bytes) -> Upload:
         """Decode an upload. Raises `UploadError` with a sentence for the user."""
         try:
-            pixels = decode_image(data, "the image", MAX_PIXELS)
+            picture = Picture(data, "the image", MAX_PIXELS)
+            _ = picture.pixels  # where anything is wrong with them, it is to be said now
         except ImageError as error:
             status = 400 if not data else 422
             if isinstance(error, TooLargeError):
@@ -109,7 +110,7 @@ class Service:
         with Image.open(io.BytesIO(data)) as image:
             moving = getattr(image, "is_animated", False) and image.format != "MPO"
         notes = ("Only the first frame of this animation was judged.",) if moving else ()
-        return Upload(pixels, hashlib.sha256(data).hexdigest(), notes)
+        return Upload(picture, hashlib.sha256(data).hexdigest(), notes)
 
     def predict(self, upload: Upload) -> dict[str, Any]:
         """Judge an image by every detector, and explain it by the surest one that can be explained.
@@ -122,7 +123,7 @@ class Service:
         """
         predictions, explanations = [], {}
         for name, detector in self.models.items():
-            pixels = fit_image(upload.pixels, detector.image_size)[None]
+            pixels = upload.picture.fitted(detector.image_size)[None]
             logits, explanation = _explained(detector, pixels)
             predictions.append(_prediction(name, detector, logits))
             if explanation is not None:
@@ -146,7 +147,7 @@ class Service:
         }
         if explained is not None:
             heat = explanations[explained].heatmap[0]
-            answer["dynamic_grad_cam"], answer["heatmap"] = _pictures(upload.pixels, heat)
+            answer["dynamic_grad_cam"], answer["heatmap"] = _pictures(upload.picture.pixels, heat)
         return answer
 
     def said(self, sha256: str) -> list[dict[str, Any]]:
