@@ -8,6 +8,7 @@ from timm.layers import Conv2dSame
 from torch import nn
 
 from dfdlib import create_detector
+from dfdlib.quick import convolutions
 from dfdlib.quick.convolutions import quicken_convolutions
 
 KINDS = {
@@ -55,6 +56,24 @@ def test_gradients_in_half_precision_are_those_of_full_precision(kind, images):
     for gradient, reference in zip(gradients, wanted, strict=True):
         assert gradient.dtype == torch.float32
         assert (gradient - reference).norm() < 0.01 * reference.norm()
+
+
+@pytest.mark.parametrize(("channels", "group"), [(16, 16), (48, 16), (24, 8), (40, 8), (20, 1)])
+@pytest.mark.parametrize("kernel", [5, (3, 5), 7])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_weight_gradients_by_groups_of_channels_are_those_of_each(
+    channels, group, kernel, stride, monkeypatch
+):
+    seen = []
+    kept = convolutions._backward
+    monkeypatch.setattr(convolutions, "_backward", lambda *a, **k: seen.append(a[3][3]) or kept(*a, **k))
+    plain, quick = _both(nn.Conv2d(channels, channels, kernel, stride, 2, groups=channels))
+    images = torch.randn(3, channels, 9, 10, generator=torch.Generator().manual_seed(1))
+    _, (_, ours, _) = _backward(quick, images, half=True)
+    _, (_, exact, _) = _backward(plain, images, half=False)
+    assert seen == [channels, channels // group]  # of the images, then of the weights
+    assert (ours - exact).norm() < 0.01 * exact.norm()
+    assert ((ours - exact).flatten(1).norm(dim=1) < 0.03 * exact.flatten(1).norm(dim=1)).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,7 +3,8 @@
 oneDNN has no bf16 kernel for the input gradient of a strided depthwise convolution, nor for the weight gradient of
 one of 5 x 5, and falls back to a reference that takes 10 to 50 times as long (`benchmarks/layers.py`). The first is
 that of a convolution without stride too, once the output's gradient lies at the places that the stride leaves, with
-zeros between; the second is computed in float32.
+zeros between. The second is part of that of a convolution in groups of 16 channels: matrix units compute all the rest
+of it too, and still take a fifth of the time that depthwise kernels need in float32.
 
 The weight gradient of a 1 x 1 convolution over small maps takes about twice as long as that of the linear layer which
 it is.
@@ -22,8 +23,6 @@ from torch.autograd.function import once_differentiable
 
 _FAST_KERNEL = 3
 """Largest kernel whose weight gradient oneDNN computes fast in bf16."""
-
-
 _SMALL = 14
 """Largest side of maps whose 1 x 1 convolutions are linear layers (EfficientNet-B0 and V2-S, two cores)."""
 
@@ -113,9 +112,7 @@ class _Gradients(torch.autograd.Function):
             spread = _spread(gradient, images, weight, ctx.how)
             of_images = _backward(spread, images, weight.bfloat16(), ((1, 1), *ctx.how[1:]), of_weight=False)
         if ctx.needs_input_grad[1]:
-            dtype = torch.float32 if max(weight.shape[2:]) > _FAST_KERNEL else torch.bfloat16
-            parts = (part.to(dtype) for part in (gradient, images, weight))
-            of_weight = _backward(*parts, ctx.how, of_weight=True).to(weight.dtype)
+            of_weight = _of_weight(gradient, images, weight, ctx.how)
         if ctx.needs_input_grad[2]:
             of_bias = gradient.sum((0, 2, 3), dtype=torch.float32)
         return of_images, of_weight, of_bias, None, None, None, None
@@ -131,6 +128,19 @@ def _backward(gradient: Tensor, images: Tensor, weight: Tensor, how: _How, of_we
     return torch.ops.aten.convolution_backward(
         *(gradient, images, weight, None, stride, padding, dilation, False, (0, 0), groups, wanted)
     )[of_weight]
+
+
+def _of_weight(gradient: Tensor, images: Tensor, weight: Tensor, how: _How) -> Tensor:
+    """Return the gradient of depthwise weights [C, 1, k, k]; of several outputs a channel, [m * C, 1, k, k]."""
+    slow, channels = max(weight.shape[2:]) > _FAST_KERNEL, len(weight)
+    group = next((n for n in (16, 8) if channels % n == 0), 0) if channels == images.shape[1] else 0
+    if slow and group:
+        blocks = images.new_empty(channels, group, *weight.shape[2:])
+        found = _backward(gradient, images, blocks, (*how[:3], channels // group), of_weight=True)
+        own = found.unflatten(0, (-1, group)).diagonal(dim1=1, dim2=2)  # [C / group, k, k, group]
+        return own.movedim(-1, 1).reshape(weight.shape).to(weight.dtype)
+    parts = (part.to(torch.float32 if slow else torch.bfloat16) for part in (gradient, images, weight))
+    return _backward(*parts, how, of_weight=True).to(weight.dtype)
 
 
 def _spread(gradient: Tensor, images: Tensor, weight: Tensor, how: _How) -> Tensor:
