@@ -19,8 +19,10 @@ from .config import TrainConfig
 from .datasets import Batch, ImageDataset, make_loader
 from .errors import DfdError
 from .files import write_csv
+from .folding import folded
 from .models import Detector
 from .networks import ViewHeads
+from .optimization import keep_inputs
 from .runtime import inference_precision, keep_freed_memory
 from .training import BEST, LOG, fit
 
@@ -64,10 +66,12 @@ def fit_frozen(
     if config.self_blend:
         raise DfdError("frozen features cannot be self-blended; set self_blend=0, or use training.fit.")
     keep_freed_memory()
-    dtype = _fast_precision(detector, train)
+    seeing = folded(detector, views * len(train) + len(val))
+    dtype = _fast_precision(seeing, train)
+    if dtype != torch.float32:
+        keep_inputs(seeing.network)
     sets = [
-        _FeatureSet(part, _features(detector, part, config, n, dtype))
-        for part, n in ((train, views), (val, 1))
+        _FeatureSet(part, _features(seeing, part, config, n, dtype)) for part, n in ((train, views), (val, 1))
     ]
     heads = _heads_alone(detector)
     plain = {"turn": False, "flip": False, "shift": 0.0, "colour_jitter": 0.0, "degrade": 0.0}

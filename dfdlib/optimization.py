@@ -55,16 +55,22 @@ def freeze_stages(network: nn.Module, stages: int) -> None:
 
 
 def train_mode(network: nn.Module) -> None:
-    """Put a network into training mode, but for the statistics of batch normalisations that are frozen.
-
-    Activations stop working in place: PyTorch would copy their input for the backward pass, 4 % of a step.
-    """
+    """Put a network into training mode, but for the statistics of batch normalisations that are frozen."""
     network.train()
+    keep_inputs(network)  # PyTorch would copy those of activations for the backward pass, 4 % of a step
+    for module in network.modules():
+        if isinstance(module, _BatchNorm) and module.affine and not module.weight.requires_grad:
+            module.eval()
+
+
+def keep_inputs(network: nn.Module) -> None:
+    """Stop the activations of a network from working in place, in place.
+
+    In bf16 on a CPU, ReLU in place takes twice the time of one that writes elsewhere once maps leave the caches.
+    """
     for module in network.modules():
         if getattr(module, "inplace", False):
             module.inplace = False
-        if isinstance(module, _BatchNorm) and module.affine and not module.weight.requires_grad:
-            module.eval()
 
 
 def parameter_groups(
