@@ -49,7 +49,7 @@ def usual_loop(images: ImageDataset, config: TrainConfig, backbone: str, weights
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=700)
+    parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--backbone", default="resnet18")
     parser.add_argument("--weights", default="")

@@ -13,6 +13,7 @@ import torch
 from _paired import as_table, draw_pixels, in_turns, make_parser, show, show_machine, use_cores
 from torch import Tensor, nn
 
+from dfdlib.optimization import keep_inputs
 from dfdlib.quick import quicken
 from dfdlib.runtime import keep_freed_memory
 
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for backbone in options.backbones:
         plain, quick = (timm.create_model(backbone, num_classes=1) for _ in range(2))
         quicken(quick)
+        keep_inputs(quick)
         ways = {
             HALF: step(plain, images, half=True),
             FULL: step(plain, images, half=False),

@@ -29,6 +29,7 @@ from dfdlib import create_detector, fit
 from dfdlib.config import TrainConfig
 from dfdlib.datasets import ImageDataset
 from dfdlib.manifest import scan
+from dfdlib.optimization import train_mode
 
 USUAL, OURS, STEP = "the usual loop", "dfdlib.fit", "dfdlib's forward and backward alone"
 GOALS = {
@@ -84,7 +85,8 @@ def ours(backbone: str, images: ImageDataset, batch_size: int, folder: Path) -> 
 def step(backbone: str, images: ImageDataset, batch_size: int, precision: str) -> Callable[[], None]:
     """Return as many forward and backward passes as an epoch has, on one batch in memory."""
     network = create_detector(backbone, images.size, pretrained="none").network
-    network = network.to(memory_format=torch.channels_last).train()
+    network = network.to(memory_format=torch.channels_last)
+    train_mode(network)
     batch = images.__getitems__(range(batch_size))["image"].contiguous(memory_format=torch.channels_last)
 
     def epoch() -> None:

@@ -309,7 +309,8 @@ class _Run:
         what = (self.detector.name, sorted(self.detector.arguments.items()))
         key = repr((what, shape, device, torch.get_num_threads()))
         if key not in _PRECISIONS:  # the folds of a cross-validation need it once
-            network = self.detector.network.to(device, memory_format=torch.channels_last).train()
+            network = self.detector.network.to(device, memory_format=torch.channels_last)
+            train_mode(network)
             batch = self.train.__getitems__(range(n_images))
             batch = {name: tensor.to(device) for name, tensor in batch.items()}
             chosen, gain = choose_precision(

@@ -8,8 +8,7 @@ from timm.layers import Conv2dSame
 from torch import nn
 
 from dfdlib import create_detector
-from dfdlib.quick import convolutions
-from dfdlib.quick.convolutions import quicken_convolutions
+from dfdlib.quick import convolutions, quicken
 
 KINDS = {
     "3x3, stride 2": lambda: nn.Conv2d(6, 6, 3, 2, 1, groups=6, bias=False),
@@ -22,7 +21,7 @@ KINDS = {
 
 def _both(layer: nn.Module) -> tuple[nn.Module, nn.Module]:
     quick = copy.deepcopy(layer)
-    quicken_convolutions(nn.Sequential(quick))
+    quicken(nn.Sequential(quick))
     assert type(quick) is not type(layer)
     return layer, quick
 

@@ -1,4 +1,4 @@
-"""SiLU and squeeze-and-excitation: the same answers and gradients from fewer passes."""
+"""Squeeze-and-excitation: the same answers and gradients from fewer passes."""
 
 import copy
 
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dfdlib import create_detector
-from dfdlib.quick.gates import mean_of_places, quicken_gates
+from dfdlib.quick import mean_of_places, quicken
 
 LAYOUTS = [torch.channels_last, torch.contiguous_format]
 
@@ -33,7 +33,7 @@ def test_a_network_learns_as_it_did(backbone, layout, images):
     torch.manual_seed(0)
     plain = timm.create_model(backbone, num_classes=1).eval().to(memory_format=layout)  # no dropout
     quick = copy.deepcopy(plain)
-    quicken_gates(quick)
+    quicken(quick)
     images = images.contiguous(memory_format=layout)
     (ours, mine), (theirs, others) = (_gradients(network, images, half=False) for network in (quick, plain))
     torch.testing.assert_close(ours, theirs)
@@ -47,7 +47,7 @@ def test_a_network_learns_as_it_did(backbone, layout, images):
 def test_the_gradient_of_a_squeeze_in_half_precision_is_that_of_full_precision(layout):
     plain = timm.create_model("efficientnet_b0").blocks[1][0].se
     quick = copy.deepcopy(plain)
-    quicken_gates(nn.Sequential(quick))
+    quicken(nn.Sequential(quick))
     maps = torch.randn(4, 96, 9, 7, generator=torch.Generator().manual_seed(0)).contiguous(
         memory_format=layout
     )
@@ -65,7 +65,7 @@ def test_the_gradient_of_a_squeeze_in_half_precision_is_that_of_full_precision(l
 
 def test_hooks_of_its_weights_are_called_once():
     layer = timm.create_model("efficientnet_b0").blocks[1][0].se
-    quicken_gates(nn.Sequential(layer))
+    quicken(nn.Sequential(layer))
     calls = []
     layer.conv_reduce.weight.register_hook(lambda gradient: calls.append(gradient.shape))
     maps = torch.randn(2, 96, 4, 4).contiguous(memory_format=torch.channels_last)
@@ -83,17 +83,6 @@ def test_networks_of_many_kinds_learn_in_half_precision(backbone, images):
     assert all(weight.grad.isfinite().all() for weight in network.parameters())
 
 
-def test_the_input_of_a_silu_is_overwritten_only_where_nothing_is_learned(images):
-    layer = nn.Sequential(nn.SiLU(inplace=True))
-    quicken_gates(layer)
-    learned = images.clone().requires_grad_() * 1
-    layer(learned)
-    assert torch.equal(learned, images)
-    with torch.no_grad():
-        layer(learned)
-    torch.testing.assert_close(learned, nn.functional.silu(images))
-
-
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_mean_of_places_is_the_mean(layout):
     maps = torch.randn(3, 5, 6, 7).contiguous(memory_format=layout)
@@ -104,7 +93,6 @@ def test_detectors_have_them_under_the_names_they_had():
     network = create_detector("efficientnet_b0", 32, pretrained="none").network
     kinds = {name: type(module).__name__ for name, module in network.named_modules()}
     assert kinds["backbone.blocks.1.0.se"] == "_SqueezeExcite"
-    assert kinds["backbone.blocks.1.0.bn1.act"] == "_SiLU"
     assert set(timm.create_model("efficientnet_b0", num_classes=0).state_dict()) == {
         name.removeprefix("backbone.") for name in network.state_dict() if name.startswith("backbone.")
     }

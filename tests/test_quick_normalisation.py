@@ -8,7 +8,7 @@ from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
 from dfdlib import create_detector
-from dfdlib.quick.normalisation import quicken_normalisation
+from dfdlib.quick import quicken
 
 CHANNELS_LAST = torch.channels_last
 
@@ -24,7 +24,7 @@ def _layer(n_channels: int) -> BatchNormAct2d:
 
 def _quicker(layer: BatchNormAct2d) -> BatchNormAct2d:
     quick = copy.deepcopy(layer)
-    quicken_normalisation(nn.Sequential(quick))
+    quicken(nn.Sequential(quick))
     assert type(quick) is not type(layer)
     return quick
 

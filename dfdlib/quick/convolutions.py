@@ -27,17 +27,8 @@ _SMALL = 14
 """Largest side of maps whose 1 x 1 convolutions are linear layers (EfficientNet-B0 and V2-S, two cores)."""
 
 
-def quicken_convolutions(network: nn.Module) -> None:
-    """Let depthwise and 1 x 1 convolutions compute their bf16 gradients fast, in place.
-
-    Nothing else changes: not the names, the weights, nor what they compute.
-    """
-    for module in network.modules():
-        if (kind := _quicker(module)) is not None:
-            module.__class__ = kind  # a new module would draw weights and lose hooks
-
-
-def _quicker(module: nn.Module) -> type[nn.Module] | None:
+def quicker_convolution(module: nn.Module) -> type[nn.Module] | None:
+    """Return the class that a depthwise or 1 x 1 convolution is to take, None for all else."""
     if type(module) not in (nn.Conv2d, Conv2dSame):
         return None
     kernel, stride = max(module.kernel_size), max(module.stride)
@@ -59,9 +50,7 @@ class _Depthwise(nn.Conv2d):
     def _conv_forward(self, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if self.padding_mode != "zeros" or isinstance(self.padding, str) or not _in_bf16(images):
             return super()._conv_forward(images, weight, bias)
-        return _Gradients.apply(
-            images.bfloat16(), weight, bias, self.stride, self.padding, self.dilation, self.groups
-        )
+        return _with_fast_gradients(self, images, self.padding)
 
 
 class _DepthwiseSame(Conv2dSame):
@@ -69,9 +58,12 @@ class _DepthwiseSame(Conv2dSame):
         if not _in_bf16(images):
             return super().forward(images)
         padded = pad_same(images, self.weight.shape[-2:], self.stride, self.dilation)
-        return _Gradients.apply(
-            padded.bfloat16(), self.weight, self.bias, self.stride, (0, 0), self.dilation, self.groups
-        )
+        return _with_fast_gradients(self, padded, (0, 0))
+
+
+def _with_fast_gradients(layer: nn.Conv2d, images: Tensor, padding: tuple[int, int]) -> Tensor:
+    how = layer.stride, padding, layer.dilation, layer.groups
+    return _Gradients.apply(images.bfloat16(), layer.weight, layer.bias, *how)
 
 
 def _in_bf16(images: Tensor) -> bool:

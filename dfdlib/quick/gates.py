@@ -1,7 +1,7 @@
-"""SiLU and squeeze-and-excitation with fewer passes over the feature maps, which is what they cost on a CPU.
+"""Squeeze-and-excitation with fewer passes over the feature maps, which is what it costs on a CPU.
 
-Both multiply a map by a sigmoid and compute next to nothing. PyTorch's in-place SiLU copies its input for the
-backward pass; its mean over height and width reads channels-last maps several times as slowly as they can be read.
+It multiplies maps by gates and computes next to nothing. PyTorch's mean over height and width reads channels-last maps
+several times as slowly as they can be read.
 """
 
 from __future__ import annotations
@@ -15,16 +15,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 
-def quicken_gates(network: nn.Module) -> None:
-    """Let the SiLU and squeeze-and-excitation layers of a network take fewer passes, in place.
-
-    Names, weights and answers stay the same (but for rounding, where the network runs in bf16). Hooks of the two
-    convolutions inside a squeeze-and-excitation layer are not called.
-    """
-    kinds = {nn.SiLU: _SiLU, SqueezeExcite: _SqueezeExcite}
-    for module in network.modules():
-        if type(module) in kinds:
-            module.__class__ = kinds[type(module)]  # a new module would draw weights and lose hooks
+def quicker_gate(module: nn.Module) -> type[nn.Module] | None:
+    """Return the class that a squeeze-and-excitation layer is to take, None for all else."""
+    return _SqueezeExcite if type(module) is SqueezeExcite else None
 
 
 def mean_of_places(maps: Tensor) -> Tensor:
@@ -32,12 +25,6 @@ def mean_of_places(maps: Tensor) -> Tensor:
     if not _is_channels_last(maps) or maps.dtype == torch.float16:  # whose sum may overflow
         return maps.mean((2, 3))
     return _rows(maps).sum(1) / (maps.shape[2] * maps.shape[3])
-
-
-class _SiLU(nn.SiLU):
-    def forward(self, maps: Tensor) -> Tensor:
-        trained = torch.is_grad_enabled() and maps.requires_grad
-        return F.silu(maps, inplace=self.inplace and not trained)
 
 
 class _SqueezeExcite(SqueezeExcite):
