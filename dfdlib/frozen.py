@@ -68,7 +68,7 @@ def fit_frozen(
     keep_freed_memory()
     seeing = folded(detector, views * len(train) + len(val))
     dtype = _fast_precision(seeing, train)
-    if dtype != torch.float32:
+    if dtype != torch.float32 and seeing is not detector:
         keep_inputs(seeing.network)
     sets = [
         _FeatureSet(part, _features(seeing, part, config, n, dtype)) for part, n in ((train, views), (val, 1))

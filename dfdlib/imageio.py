@@ -50,8 +50,6 @@ MAX_BYTES = 2**30
 MAX_SCANS = 100
 """JPEGs of more scans are refused, as in libtiff: each scan of 20 bytes costs a pass over all pixels."""
 
-_SCALES = (4, 2)
-"""Parts of its size that a JPEG can be decoded at, by leaving out high frequencies of its blocks."""
 _REDUCED = {
     1: 0,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,  # "reduced" alone: the colour is said by another bit
@@ -82,10 +80,12 @@ class Reduced(NamedTuple):
     """uint8 [⌈H / scale⌉, ⌈W / scale⌉, 3], RGB; each stands for `scale` × `scale` pixels of the image."""
     scale: int
     """1, 2 or 4."""
-    height: int
-    """H, of the whole image."""
-    width: int
-    """W, of the whole image."""
+    scales: tuple[int, ...]
+    """What its scale might be: 1, and first 4 or 2 for a JPEG that can be decoded at these."""
+
+    def scale_for(self, least: int | None) -> int:
+        """Return the scale at which the shorter side keeps so many pixels."""
+        return _largest(self.scales, min(self.pixels.shape[:2]) * self.scale, least)
 
 
 def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -169,12 +169,12 @@ def decode_reduced(data: bytes, name: str, least: int | None, max_pixels: int = 
                 data = _sound_png(data, name)
             with Image.open(io.BytesIO(data), formats=_available_formats()) as image:
                 _check_size(image.size, name, max_pixels)
-                (width, height), scale = image.size, 1
-                if least is not None and image.format in ("JPEG", "MPO"):
-                    scale = _scale(image, least)
-                    image.draft(None, (width // scale, height // scale))
+                scales = _scales(image)
+                scale = _largest(scales, min(image.size), least)
+                if scale > 1:
+                    image.draft(None, (image.width // scale, image.height // scale))
                 if image.format == "JPEG" and (plain := _plain_jpeg(image, data, scale)) is not None:
-                    return Reduced(plain, scale, height, width)
+                    return Reduced(plain, scale, scales)
                 if image.format == "TIFF":  # a tile is decoded whole, whatever the size of the image
                     _check_size((image.tag_v2.get(322, 0), image.tag_v2.get(323, 0)), name, max_pixels)
                 elif data.count(b"\xff\xda") > MAX_SCANS and image.format in ("JPEG", "MPO"):
@@ -189,9 +189,7 @@ def decode_reduced(data: bytes, name: str, least: int | None, max_pixels: int = 
                 pixels = np.array(_to_rgb(upright), np.uint8, order="C")
                 if image.format == "TIFF" and image.mode == "I;16" and image.tag_v2.get(262) == 0:
                     pixels = 255 - pixels  # white is zero, which Pillow heeds up to 8 bits
-                if turn is not None:
-                    height, width = (side * scale for side in pixels.shape[:2])
-                return Reduced(pixels, scale, height, width)
+                return Reduced(pixels, scale, scales)
         except ImageError:
             raise
         except Image.UnidentifiedImageError:
@@ -207,17 +205,26 @@ def decode_reduced(data: bytes, name: str, least: int | None, max_pixels: int = 
             ) from error
 
 
-def _scale(image: Image.Image, least: int) -> int:
-    """Return the largest scale that leaves the shorter side of a JPEG so many pixels.
+def _scales(image: Image.Image) -> tuple[int, ...]:
+    """Return the scales that an image can be decoded at, the largest first; more than 1 for a JPEG alone.
 
-    Where no whole number of blocks fills the image, the last pixels stand for less; once it is turned, these come
-    first, and all others are at odd places. Then it is decoded whole.
+    The square in its middle must begin and end between blocks. Of an image that is to be turned, no block may be cut
+    off by the border, as it would come first then. Colours must be as coarse across as down: libjpeg makes up for
+    that alone.
     """
-    turned = _turn(image) is not None
-    for scale in _SCALES:
-        if min(image.size) // scale >= least and not (turned and any(side % scale for side in image.size)):
-            return scale
-    return 1
+    if image.format not in ("JPEG", "MPO"):
+        return (1,)
+    across, down = (max(layer[i] for layer in image.layer) for i in (1, 2))
+    if any(across * layer[2] != down * layer[1] for layer in image.layer):
+        return (1,)
+    side, longer = sorted(image.size)
+    margin = (longer - side) // 2
+    cuts = (side, margin) if _turn(image) is None else (side, margin, longer)
+    return tuple(scale for scale in (4, 2, 1) if all(cut % scale == 0 for cut in cuts))
+
+
+def _largest(scales: tuple[int, ...], side: int, least: int | None) -> int:
+    return next(scale for scale in scales if scale == 1 or (least is not None and side // scale >= least))
 
 
 def _plain_jpeg(image: Image.Image, data: bytes, scale: int) -> np.ndarray | None:
@@ -232,7 +239,7 @@ def _plain_jpeg(image: Image.Image, data: bytes, scale: int) -> np.ndarray | Non
     while data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] != b"\xda":
         place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
     scan = np.frombuffer(data, np.uint8, offset=min(place + 2, len(data)))
-    marks = scan[np.flatnonzero(scan[:-1] == 0xFF) + 1]  # half the time of a regular expression
+    marks = scan[1:][scan[:-1] == 0xFF]  # half the time of a regular expression
     ends = marks[~_NO_END[marks]]
     if len(ends) == 0 or ends[0] != 0xD9:
         return None

@@ -215,7 +215,8 @@ def _versions(
 ) -> dict[int, np.ndarray] | str:
     """Return the image and its degraded versions fitted to each size S, uint8 [1 + len(applied), S, S, 3].
 
-    A text says why the file cannot be read.
+    A text says why the file cannot be read. The image itself is fitted as `predict` does, large JPEGs from a part of
+    their size; degraded ones from the whole.
     """
     try:
         picture = read_picture(path)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from dfdlib import DfdError, create_detector, load_detector, metrics, predict
+from dfdlib import DfdError, create_detector, frozen, load_detector, metrics, predict
 from dfdlib.config import TrainConfig
 from dfdlib.datasets import ImageDataset
+from dfdlib.folding import folded
 from dfdlib.frozen import fit_frozen
 from dfdlib.manifest import categories_of
 from dfdlib.training import fit
@@ -38,6 +39,25 @@ def test_only_the_heads_change_and_the_file_is_a_whole_detector(images, tmp_path
     best = history.loc[history["best"], "val_auc"].iloc[0]
     assert metrics.binary_metrics(val)["auc"] == pytest.approx(best, abs=0.01)  # features may be bf16
     assert sorted(file.name for file in tmp_path.iterdir()) == ["best_model.pt", "training_log.csv"]
+
+
+def test_the_features_are_those_of_the_backbone_which_stays_as_it_is(images, tmp_path, monkeypatch):
+    folds = []
+    monkeypatch.setattr(frozen, "folded", lambda *a: folds.append(a[1]) or folded(a[0]))
+    detector = new_detector(images)
+    flags = [getattr(module, "inplace", None) for module in detector.network.modules()]
+    train, val = images.split("train"), images.split("val")
+    seen = []
+    kept = frozen._FeatureSet
+    monkeypatch.setattr(
+        frozen, "_FeatureSet", lambda part, features: seen.append(features) or kept(part, features)
+    )
+    fit_frozen(detector, train, val, SETTINGS, tmp_path, views=1)
+    assert folds == [len(train) + len(val)]
+    assert flags == [getattr(module, "inplace", None) for module in detector.network.modules()]
+    with torch.inference_mode():
+        exact = detector.network.eval().embed(val.__getitems__(range(len(val)))["image"])
+    assert (seen[1][:, 0] - exact).norm() < 0.03 * exact.norm()  # they may be bf16
 
 
 def test_it_learns_what_training_under_the_backbone_learns(images, tmp_path):

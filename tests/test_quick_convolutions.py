@@ -75,6 +75,19 @@ def test_weight_gradients_by_groups_of_channels_are_those_of_each(
     assert ((ours - exact).flatten(1).norm(dim=1) < 0.03 * exact.flatten(1).norm(dim=1)).all()
 
 
+@pytest.mark.parametrize("stride", [2, 3, (1, 2)])
+@pytest.mark.parametrize("kernel", [5, 7])
+def test_weight_gradients_on_maps_narrower_than_the_stride_are_those_of_each(kernel, stride):
+    for seed in range(8):  # what oneDNN leaves unset may be right by chance
+        plain, quick = _both(nn.Conv2d(48, 48, kernel, stride, kernel // 2, groups=48))
+        images = torch.randn(2, 48, 7, 1, generator=torch.Generator().manual_seed(seed))
+        spoilt = [torch.full((n,), 1e30) for n in (2**6, 2**10, 2**14, 2**16, 2**18)]
+        del spoilt
+        _, (_, ours, _) = _backward(quick, images, half=True)
+        _, (_, exact, _) = _backward(plain, images, half=False)
+        assert (ours - exact).norm() < 0.02 * exact.norm()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_changes_in_full_precision_and_without_gradients(kind, images):
     plain, quick = _both(KINDS[kind]())

@@ -126,6 +126,8 @@ def _of_weight(gradient: Tensor, images: Tensor, weight: Tensor, how: _How) -> T
     """Return the gradient of depthwise weights [C, 1, k, k]; of several outputs a channel, [m * C, 1, k, k]."""
     slow, channels = max(weight.shape[2:]) > _FAST_KERNEL, len(weight)
     group = next((n for n in (16, 8) if channels % n == 0), 0) if channels == images.shape[1] else 0
+    if min(images.shape[2:]) < max(how[0]):
+        group = 0  # oneDNN leaves gradients unset where maps are narrower than the stride
     if slow and group:
         blocks = images.new_empty(channels, group, *weight.shape[2:])
         found = _backward(gradient, images, blocks, (*how[:3], channels // group), of_weight=True)
