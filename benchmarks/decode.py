@@ -20,7 +20,7 @@ from torch import Tensor
 from torchvision import transforms
 
 from dfdlib.networks import IMAGENET_MEAN, IMAGENET_STD, Normalize
-from dfdlib.resizing import Picture
+from dfdlib.pictures import Picture
 
 GOALS = {256: 1.8, 1024: 2.4}
 """Times faster wanted, by the side of the JPEG."""

@@ -86,7 +86,7 @@ def _draw_heatmap(detectors: Sequence[Detector], path: str, folder: str) -> str:
     """Write the heatmap of the surest detector's verdict over the image; return the file."""
     from .explain import confident_explanation, overlay
     from .imageio import write_image
-    from .resizing import read_picture
+    from .pictures import read_picture
 
     picture = read_picture(path)
     fitted = [picture.fitted(detector.image_size) for detector in detectors]

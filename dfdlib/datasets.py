@@ -25,7 +25,7 @@ from .files import atomic_path, write_json
 from .imageio import ImageError
 from .manifest import open_data, root_of, subsample
 from .paths import cache_root
-from .resizing import read_picture
+from .pictures import read_picture
 from .runs import RunConfig
 
 CACHE_LIMIT_BYTES = 8 * 2**30

@@ -22,7 +22,7 @@ from .imageio import ImageError, write_image
 from .manifest import root_of
 from .models import Detector
 from .networks import Logits
-from .resizing import read_picture
+from .pictures import read_picture
 from .runtime import keep_freed_memory
 
 METHODS = {

@@ -20,6 +20,7 @@ from PIL import Image
 
 from .errors import DfdError
 from .files import atomic_path
+from .jpegs import decode_plain, largest_scale, scales_of
 
 IMAGE_SUFFIXES = frozenset(
     [
@@ -50,13 +51,6 @@ MAX_BYTES = 2**30
 MAX_SCANS = 100
 """JPEGs of more scans are refused, as in libtiff: each scan of 20 bytes costs a pass over all pixels."""
 
-_REDUCED = {
-    1: 0,
-    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,  # "reduced" alone: the colour is said by another bit
-    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
-}
-_IN_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # since OpenCV 4.11
-_NO_END = np.isin(np.arange(256), [0x00, *range(0xD0, 0xD8), 0xFF])  # escaped byte, restart, filling
 # Pillow's own bomb limit warns in one place and raises in another; ours is checked first.
 _PIL_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM", "MPO")
 
@@ -85,7 +79,7 @@ class Reduced(NamedTuple):
 
     def scale_for(self, least: int | None) -> int:
         """Return the scale at which the shorter side keeps so many pixels."""
-        return _largest(self.scales, min(self.pixels.shape[:2]) * self.scale, least)
+        return largest_scale(self.scales, min(self.pixels.shape[:2]) * self.scale, least)
 
 
 def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -169,11 +163,15 @@ def decode_reduced(data: bytes, name: str, least: int | None, max_pixels: int = 
                 data = _sound_png(data, name)
             with Image.open(io.BytesIO(data), formats=_available_formats()) as image:
                 _check_size(image.size, name, max_pixels)
-                scales = _scales(image)
-                scale = _largest(scales, min(image.size), least)
+                turned = _turn(image) is not None
+                scales = scales_of(image, turned) if image.format in ("JPEG", "MPO") else (1,)
+                scale = largest_scale(scales, min(image.size), least)
                 if scale > 1:
                     image.draft(None, (image.width // scale, image.height // scale))
-                if image.format == "JPEG" and (plain := _plain_jpeg(image, data, scale)) is not None:
+                plain = None
+                if image.format == "JPEG" and not turned:
+                    plain = decode_plain(image, data, scale)
+                if plain is not None:
                     return Reduced(plain, scale, scales)
                 if image.format == "TIFF":  # a tile is decoded whole, whatever the size of the image
                     _check_size((image.tag_v2.get(322, 0), image.tag_v2.get(323, 0)), name, max_pixels)
@@ -203,52 +201,6 @@ def decode_reduced(data: bytes, name: str, least: int | None, max_pixels: int = 
             raise ImageError(
                 f"{name} is damaged and cannot be decoded ({error or type(error).__name__})."
             ) from error
-
-
-def _scales(image: Image.Image) -> tuple[int, ...]:
-    """Return the scales that an image can be decoded at, the largest first; more than 1 for a JPEG alone.
-
-    The square in its middle must begin and end between blocks. Of an image that is to be turned, no block may be cut
-    off by the border, as it would come first then. Colours must be as coarse across as down: libjpeg makes up for
-    that alone.
-    """
-    if image.format not in ("JPEG", "MPO"):
-        return (1,)
-    across, down = (max(layer[i] for layer in image.layer) for i in (1, 2))
-    if any(across * layer[2] != down * layer[1] for layer in image.layer):
-        return (1,)
-    side, longer = sorted(image.size)
-    margin = (longer - side) // 2
-    cuts = (side, margin) if _turn(image) is None else (side, margin, longer)
-    return tuple(scale for scale in (4, 2, 1) if all(cut % scale == 0 for cut in cuts))
-
-
-def _largest(scales: tuple[int, ...], side: int, least: int | None) -> int:
-    return next(scale for scale in scales if scale == 1 or (least is not None and side // scale >= least))
-
-
-def _plain_jpeg(image: Image.Image, data: bytes, scale: int) -> np.ndarray | None:
-    """Decode a plain JPEG by OpenCV: upright, in colour, of one scan that ends as it should; or return None.
-
-    OpenCV and Pillow both use libjpeg-turbo, so the pixels are the same, in two thirds of the time. But OpenCV
-    makes pixels of damage that Pillow refuses, so all that is odd is left to Pillow.
-    """
-    if _IN_RGB is None or image.mode != "RGB" or _turn(image) is not None:
-        return None
-    place = 2
-    while data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] != b"\xda":
-        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-    scan = np.frombuffer(data, np.uint8, offset=min(place + 2, len(data)))
-    marks = scan[1:][scan[:-1] == 0xFF]  # half the time of a regular expression
-    ends = marks[~_NO_END[marks]]
-    if len(ends) == 0 or ends[0] != 0xD9:
-        return None
-    try:
-        how = _IN_RGB | cv2.IMREAD_IGNORE_ORIENTATION | _REDUCED[scale]
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), how)
-    except cv2.error:
-        return None
-    return pixels if pixels is not None and pixels.shape == (image.height, image.width, 3) else None
 
 
 def write_image(path: str | Path, image: np.ndarray, quality: int = 95) -> None:

@@ -26,7 +26,8 @@ from .inference import judge, predictions_table
 from .intervals import bootstrap_metrics, check_resampling, with_ends
 from .manifest import root_of, subsample
 from .models import Detector
-from .resizing import fit_image, read_picture
+from .pictures import read_picture
+from .resizing import fit_image
 
 MEASURED = ("auc", "balanced_accuracy")
 """The metrics of a robustness table, each with an interval; the second at the detector's own threshold."""

@@ -27,8 +27,9 @@ from .inference import combined, joint_band, joint_threshold, judge, predictions
 from .manifest import fingerprint, root_of
 from .models import Detector
 from .paths import remedy
+from .pictures import read_picture
 from .report import public_table
-from .resizing import fit_image, read_picture
+from .resizing import fit_image
 from .tta import check_views
 from .videos import VIDEO_SUFFIXES, read_subject
 

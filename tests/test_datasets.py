@@ -8,7 +8,8 @@ from dfdlib import DfdError, datasets
 from dfdlib.datasets import GroupShuffle, ImageDataset, make_loader
 from dfdlib.imageio import read_image
 from dfdlib.manifest import categories_of, root_of, scan
-from dfdlib.resizing import fit_image, read_picture
+from dfdlib.pictures import read_picture
+from dfdlib.resizing import fit_image
 
 
 @pytest.fixture

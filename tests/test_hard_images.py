@@ -48,7 +48,7 @@ from PIL import Image, ImageCms, ImageOps
 from dfdlib import DfdError
 from dfdlib.imageio import MAX_PIXELS, ImageError, decode_image, read_image
 from dfdlib.manifest import fingerprint, read_manifest, scan, write_manifest
-from dfdlib.resizing import read_picture
+from dfdlib.pictures import read_picture
 
 resource = pytest.importorskip("resource", reason="limits of memory need a Unix system")
 

@@ -11,7 +11,7 @@ import pytest
 from image_corpus import NEW_PILLOW
 from PIL import Image, features
 
-from dfdlib import DfdError, imageio
+from dfdlib import DfdError, jpegs
 from dfdlib.imageio import ImageError, decode_image, read_image, write_image
 
 RNG = np.random.default_rng(0)
@@ -300,7 +300,7 @@ def test_pixels_of_another_type_or_shape_are_refused(tmp_path):
 def pillow_alone(data, monkeypatch):
     """Return what Pillow makes of a file, or the error as text."""
     with monkeypatch.context() as patch:
-        patch.setattr(imageio, "_IN_RGB", None)
+        patch.setattr(jpegs, "_IN_RGB", None)
         return decoded_or_error(data)
 
 
@@ -319,7 +319,7 @@ def by_opencv(monkeypatch):
     return calls
 
 
-@pytest.mark.skipif(imageio._IN_RGB is None, reason="this OpenCV decodes to BGR alone")
+@pytest.mark.skipif(jpegs._IN_RGB is None, reason="this OpenCV decodes to BGR alone")
 @pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"optimize": True}, {"restart_marker_rows": 1}])
 def test_opencv_decodes_a_plain_jpeg_and_nothing_odd(options, by_opencv, monkeypatch):
     plain = encoded(RGB, "JPEG", quality=90, **options)
@@ -359,4 +359,4 @@ def test_a_damaged_jpeg_is_what_pillow_says(by_opencv, monkeypatch):
         else:
             assert np.abs(ours.astype(int) - theirs).max() <= 1, i
     assert refused > 20
-    assert len(by_opencv) > 100 or imageio._IN_RGB is None
+    assert len(by_opencv) > 100 or jpegs._IN_RGB is None

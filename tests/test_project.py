@@ -15,9 +15,10 @@ LIBRARY = ROOT / "dfdlib"
 
 # Each room may import from rooms above it or beside it, never from below and never in a circle.
 FLOORS = (
-    ("errors", "paths", "quick", "resizing"),
+    ("errors", "paths", "quick", "resizing", "jpegs"),
     ("files", "config", "runs", "intervals"),
     ("imageio", "layouts", "splits", "runtime", "transforms", "degradations", "history", "tta", "faces"),
+    ("pictures",),
     ("videos",),
     ("manifest",),
     ("demo",),

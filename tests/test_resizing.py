@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from dfdlib import create_detector, imageio, predict, resizing
+from dfdlib import create_detector, jpegs, pictures, predict
 from dfdlib.datasets import ImageDataset
 from dfdlib.degradations import DEGRADATIONS
 from dfdlib.explain import explain_files
 from dfdlib.imageio import ImageError, decode_image, decode_reduced
 from dfdlib.manifest import scan
-from dfdlib.resizing import Picture, fit_image
+from dfdlib.pictures import Picture
+from dfdlib.resizing import fit_image
 from dfdlib.robustness import predict_degraded
 from dfdlib.streaming import predict_files
 
@@ -105,8 +106,8 @@ def test_what_is_around_the_square_does_not_leak_into_it():
 
 
 def test_each_scale_is_decoded_once(monkeypatch):
-    decoded, kept = [], resizing.decode_reduced
-    monkeypatch.setattr(resizing, "decode_reduced", lambda *a: decoded.append(a[2]) or kept(*a))
+    decoded, kept = [], pictures.decode_reduced
+    monkeypatch.setattr(pictures, "decode_reduced", lambda *a: decoded.append(a[2]) or kept(*a))
     picture = Picture(jpeg(photo(600, 800)), "x")
     for size in (60, 64, 100, 130, 200, 300):
         assert picture.fitted(size).shape == (size, size, 3)
@@ -132,7 +133,7 @@ def test_every_kind_of_jpeg_is_reduced_alike(mode, options):
 def test_opencv_and_pillow_reduce_to_the_same_pixels(monkeypatch):
     data = jpeg(photo(801, 600))
     ours = [decode_reduced(data, "x", least) for least in (75, 150, 300)]
-    monkeypatch.setattr(imageio, "_IN_RGB", None)
+    monkeypatch.setattr(jpegs, "_IN_RGB", None)
     for least, part in zip((75, 150, 300), ours, strict=True):
         theirs = decode_reduced(data, "x", least)
         assert np.array_equal(part.pixels, theirs.pixels)

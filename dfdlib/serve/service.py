@@ -26,7 +26,8 @@ from ..imageio import ImageError, TooLargeError, UnknownFormatError
 from ..inference import judge, predictions_table
 from ..models import Detector
 from ..networks import Logits
-from ..resizing import Picture, reduce_image
+from ..pictures import Picture
+from ..resizing import reduce_image
 
 MAX_PIXELS = 40_000_000
 """Larger uploads are refused before they are decoded."""
