@@ -163,8 +163,9 @@ def decode_reduced(data: bytes, name: str, least: int | None, max_pixels: int = 
                 data = _sound_png(data, name)
             with Image.open(io.BytesIO(data), formats=_available_formats()) as image:
                 _check_size(image.size, name, max_pixels)
-                turned = _turn(image) is not None
-                scales = scales_of(image, turned) if image.format in ("JPEG", "MPO") else (1,)
+                jpeg = image.format in ("JPEG", "MPO")
+                turned = jpeg and _turn(image) is not None  # a TIFF is turned as it is loaded
+                scales = scales_of(image, turned) if jpeg else (1,)
                 scale = largest_scale(scales, min(image.size), least)
                 if scale > 1:
                     image.draft(None, (image.width // scale, image.height // scale))
@@ -175,7 +176,7 @@ def decode_reduced(data: bytes, name: str, least: int | None, max_pixels: int = 
                     return Reduced(plain, scale, scales)
                 if image.format == "TIFF":  # a tile is decoded whole, whatever the size of the image
                     _check_size((image.tag_v2.get(322, 0), image.tag_v2.get(323, 0)), name, max_pixels)
-                elif data.count(b"\xff\xda") > MAX_SCANS and image.format in ("JPEG", "MPO"):
+                elif jpeg and data.count(b"\xff\xda") > MAX_SCANS:
                     _check_scans(data, name)
                 image.load()
                 if image.format == "PNG" and not any(
