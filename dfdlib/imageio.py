@@ -169,9 +169,7 @@ def decode_reduced(data: bytes, name: str, least: int | None, max_pixels: int = 
                 scale = largest_scale(scales, min(image.size), least)
                 if scale > 1:
                     image.draft(None, (image.width // scale, image.height // scale))
-                plain = None
-                if image.format == "JPEG" and not turned:
-                    plain = decode_plain(image, data, scale)
+                plain = decode_plain(image, data, scale) if image.format == "JPEG" and not turned else None
                 if plain is not None:
                     return Reduced(plain, scale, scales)
                 if image.format == "TIFF":  # a tile is decoded whole, whatever the size of the image

@@ -9,8 +9,8 @@ import numpy as np
 def fit_image(image: np.ndarray, size: int) -> np.ndarray:
     """Fit an image into a square: the shorter side is scaled to `size`, then the middle is cut out.
 
-    What training, evaluation and serving look at, large JPEGs apart: see `pictures.Picture`. An image that is `size` × `size` stays untouched:
-    any resampling would blur the traces that detectors live on.
+    What training, evaluation and serving look at, large JPEGs apart: see `pictures.Picture`. An image that is
+    `size` × `size` stays untouched: any resampling would blur the traces that detectors live on.
 
     Args:
         image: uint8 [H, W, 3].

@@ -4,7 +4,7 @@ oneDNN has no bf16 kernel for the input gradient of a strided depthwise convolut
 one of 5 x 5, and falls back to a reference that takes 10 to 50 times as long (`benchmarks/layers.py`). The first is
 that of a convolution without stride too, once the output's gradient lies at the places that the stride leaves, with
 zeros between. The second is part of that of a convolution in groups of 16 channels: matrix units compute all the rest
-of it too, and still take a fifth of the time that depthwise kernels need in float32.
+of it too, and still take a fifth to a third of the time that depthwise kernels need in float32.
 
 The weight gradient of a 1 x 1 convolution over small maps takes about twice as long as that of the linear layer which
 it is.
