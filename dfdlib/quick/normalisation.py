@@ -1,12 +1,18 @@
-"""Batch normalisation that trains fast in bf16 on a CPU for any number of channels, where PyTorch's own does not.
+"""Batch normalisation, with the SiLU that follows it, in as few passes over bf16 maps as they need on a CPU.
 
-PyTorch's channels-last kernels take 16 channels at a time and the rest one by one: an element of 24 channels takes
-four times as long. EfficientNets have 24 and 40 channels where the maps are large.
+PyTorch reads maps twice for their statistics, normalises them into maps of their own and takes SiLU of those, each
+time from bf16 to float32 and back, and takes channels beyond a multiple of 16 one by one. Here statistics take one
+pass, and the answers and the derivative of SiLU another; gradients take two. Nothing between is rounded.
 """
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import math
+import sys
+import warnings
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -14,43 +20,61 @@ from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-_LANES, _LONG = 16, 128
+_LANES, _LONG = 16, 512
 
 
 def quicker_normalisation(module: nn.Module) -> type[nn.Module] | None:
     """Return the class that a batch normalisation is to take, None for all else."""
-    wanted = type(module) is BatchNormAct2d and module.affine and module.num_features % _LANES
-    return _BatchNormAct if wanted else None
+    return _BatchNormAct if type(module) is BatchNormAct2d and module.affine else None
+
+
+@functools.cache
+def _kernels() -> ModuleType | None:
+    """Return the compiled loops; None where there is no Numba, or PyTorch's threads do not answer to libgomp's names."""
+    found = sys.platform == "linux" and torch.backends.openmp.is_available()
+    if not found or not hasattr(ctypes.CDLL(None), "GOMP_parallel"):
+        return None
+    try:
+        from . import kernels
+    except ImportError as error:  # such as of a NumPy that it does not know yet
+        warnings.warn(f"Training takes about a fifth longer without Numba: {error}", stacklevel=2)
+        return None
+    return kernels
 
 
 class _BatchNormAct(BatchNormAct2d):
     def forward(self, maps: Tensor) -> Tensor:
-        quick = (
-            self.training
-            and torch.is_grad_enabled()
-            and maps.dtype == torch.bfloat16
-            and maps.device.type == "cpu"
-            and maps.is_contiguous(memory_format=torch.channels_last)
-            and self.weight.dtype == torch.float32
-            and self.track_running_stats
-            and self.num_batches_tracked is not None
-            and self.momentum is not None
-            and len(maps) > 0
-            and maps[:, 0].numel() % _neighbours(self.num_features) == 0
-        )
-        if not quick:
+        if not _is_quick(self, maps):
             return super().forward(maps)
-        self.num_batches_tracked.add_(1)
-        statistics = self.running_mean, self.running_var, self.momentum, self.eps
-        return self.act(self.drop(_Normalised.apply(maps, self.weight, self.bias, *statistics)))
+        if type(self.act) is nn.SiLU and type(self.drop) is nn.Identity:
+            return _normalised(self, maps, silu=True)
+        return self.act(self.drop(_normalised(self, maps, silu=False)))
+
+
+def _is_quick(layer: nn.BatchNorm2d, maps: Tensor) -> bool:
+    return (
+        layer.training
+        and torch.is_grad_enabled()
+        and maps.dtype == torch.bfloat16
+        and maps.device.type == "cpu"
+        and maps.is_contiguous(memory_format=torch.channels_last)
+        and layer.weight.dtype == torch.float32
+        and layer.track_running_stats
+        and layer.num_batches_tracked is not None
+        and layer.momentum is not None
+        and maps.numel() > maps.shape[1]
+        and _kernels() is not None
+    )
+
+
+def _normalised(layer: nn.BatchNorm2d, maps: Tensor, silu: bool) -> Tensor:
+    layer.num_batches_tracked.add_(1)
+    statistics = layer.running_mean, layer.running_var, layer.momentum, layer.eps
+    return _Normalised.apply(maps, layer.weight, layer.bias, *statistics, silu)
 
 
 class _Normalised(torch.autograd.Function):
-    """Batch normalisation of channels-last maps [B, C, H, W] in training.
-
-    The channels of neighbouring places count as channels of their own, so that their number is a multiple of what
-    the kernels take at a time.
-    """
+    """Batch normalisation of channels-last maps [B, C, H, W] in training, with or without SiLU after it."""
 
     @staticmethod
     def forward(
@@ -62,67 +86,37 @@ class _Normalised(torch.autograd.Function):
         running_var: Tensor,
         momentum: float,
         eps: float,
+        silu: bool,
     ) -> Tensor:
-        n_channels, n = len(weight), maps[:, 0].numel()
-        k = _neighbours(n_channels)
-        wide = _widened(maps, k)
-        # Statistics are float32 only where there are running ones to be updated.
-        means, variances = torch.batch_norm_update_stats(wide, *_neutral(wide), 0.0)
-        mean = means.view(k, n_channels).mean(0)
-        variance = (variances + (means - mean.repeat(k)).square()).view(k, n_channels).mean(0)
-        running_mean.lerp_(mean, momentum)
-        running_var.lerp_(variance * (n / (n - 1)), momentum)
-        ctx.save_for_backward(maps, weight, mean, (variance + eps).rsqrt())
-        ctx.eps = eps
-        parts = (part.repeat(k) for part in (weight, bias, mean, variance))
-        answers = torch.native_batch_norm(wide, *parts, False, 0.0, eps)[0]
-        return _narrowed(answers, maps).data  # no view: activations may change it in place
+        rows, layer = _rows(maps), (weight, bias, running_mean, running_var)
+        answers, slopes, statistics = _kernels().normalise(rows, layer, momentum, eps, silu)
+        ctx.save_for_backward(rows, weight, statistics, slopes)
+        return _as_maps(answers, maps).data  # no view: activations may change it in place
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        maps, weight, mean, inverse = ctx.saved_tensors
-        n_channels, n = len(mean), maps[:, 0].numel()
-        k = _neighbours(n_channels)
-        wide_maps, wide = (_widened(part, k) for part in (maps, gradient))
-        _, *sums = torch.ops.aten.native_batch_norm_backward(
-            *(wide, wide_maps, weight.repeat(k), None, None, mean.repeat(k), inverse.repeat(k)),
-            *(True, ctx.eps, [False, True, True]),
-        )
-        of_weight, of_bias = (part.view(k, n_channels).sum(0) for part in sums)
-        # The input's gradient is scale * (gradient - of_bias / n - normalised * of_weight / n).
-        scale = weight * inverse
-        of_maps = _line(wide, scale, of_bias / n, k).sub_(
-            _line(wide_maps, scale * inverse * of_weight / n, mean, k)
-        )
-        return _narrowed(of_maps, maps), of_weight, of_bias, None, None, None, None
+        rows, weight, statistics, slopes = ctx.saved_tensors
+        own = gradient.permute(0, 2, 3, 1).reshape(rows.shape).contiguous()
+        of_maps, (of_weight, of_bias) = _kernels().normalise_backward(rows, weight, statistics, own, slopes)
+        return _as_maps(of_maps, gradient), of_weight, of_bias, None, None, None, None, None
 
 
-def _line(wide: Tensor, slope: Tensor, centre: Tensor, k: int) -> Tensor:
-    """Return slope * (maps - centre), by channel and rounded once, for what `_widened` made of maps."""
-    zeros, ones = _neutral(wide)
-    return torch.native_batch_norm(wide, slope.repeat(k), zeros, centre.repeat(k), ones, False, 0.0, 0.0)[0]
+def _rows(maps: Tensor) -> Tensor:
+    """View channels-last maps [B, C, H, W] as [B * H * W / k, k * C].
 
-
-def _neighbours(n_channels: int) -> int:
-    """Return how many places have a multiple of 16 channels together, and enough for long inner loops."""
+    Neighbouring places share a row where that makes its length a multiple of what a processor takes at a time, and
+    long enough for inner loops.
+    """
+    n_channels = maps.shape[1]
     k = _LANES // math.gcd(n_channels, _LANES)
     while k * n_channels < _LONG:
         k *= 2
-    return k
+    while maps.numel() // n_channels % k:
+        k //= 2
+    return maps.permute(0, 2, 3, 1).reshape(-1, k * n_channels)
 
 
-def _widened(maps: Tensor, k: int) -> Tensor:
-    """View maps [B, C, H, W] as [1, k * C, B * H * W / k, 1], channels-last in memory."""
-    rows = maps.permute(0, 2, 3, 1).reshape(1, -1, 1, k * maps.shape[1])
-    return rows.permute(0, 3, 1, 2)
-
-
-def _narrowed(wide: Tensor, maps: Tensor) -> Tensor:
-    """View what `_widened` made of maps in their shape."""
-    return wide.permute(0, 2, 3, 1).reshape(maps.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
-
-
-def _neutral(wide: Tensor) -> tuple[Tensor, Tensor]:
-    """Return means and variances that change nothing."""
-    return torch.zeros(wide.shape[1]), torch.ones(wide.shape[1])
+def _as_maps(rows: Tensor, maps: Tensor) -> Tensor:
+    """View rows in the shape of the maps, as channels-last as they are."""
+    return rows.view(maps.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
