@@ -6,6 +6,7 @@ several times as slowly as they can be read.
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ import torch.nn.functional as F
 from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from .compiling import compiled
 
 
 def quicker_gate(module: nn.Module) -> type[nn.Module] | None:
@@ -24,7 +27,7 @@ def mean_of_places(maps: Tensor) -> Tensor:
     """Return the mean [B, C] of maps [B, C, H, W] over height and width."""
     if not _is_channels_last(maps) or maps.dtype == torch.float16:  # whose sum may overflow
         return maps.mean((2, 3))
-    return _rows(maps).sum(1) / (maps.shape[2] * maps.shape[3])
+    return _rows(maps).sum(1) / _n_places(maps)
 
 
 class _SqueezeExcite(SqueezeExcite):
@@ -54,23 +57,41 @@ class _Gated(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, layer: _SqueezeExcite, maps: Tensor, *weights: Tensor) -> Tensor:
-        squeezed = mean_of_places(maps).to(weights[0].dtype)
-        factors = layer.gates(squeezed, *weights).to(maps.dtype)[:, :, None, None]
-        ctx.layer = layer
-        ctx.save_for_backward(maps, factors, squeezed, *weights)
-        return maps * factors
+        ctx.layer, ctx.loops = layer, _loops(layer, maps)
+        if ctx.loops:
+            squeezed = ctx.loops.sums_over_places(_rows(maps)) / _n_places(maps)
+        else:
+            squeezed = mean_of_places(maps).to(weights[0].dtype)
+        gates = layer.gates(squeezed, *weights)
+        ctx.save_for_backward(maps, gates, squeezed, *weights)
+        if ctx.loops:
+            return _as_maps(ctx.loops.line(_rows(maps), gates, torch.zeros_like(gates)), maps)
+        return maps * gates.to(maps.dtype)[:, :, None, None]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         maps, factors, *inputs = ctx.saved_tensors
+        own = _rows(gradient).contiguous()
         with torch.enable_grad():  # the gates once more: they are few
             inputs = [part.detach().requires_grad_() for part in inputs]
             gates = ctx.layer.gates(*inputs)
-        of_gates = _rows(gradient * maps).sum(1).to(gates.dtype)
+        if ctx.loops:
+            of_gates = ctx.loops.sums_over_places(own, _rows(maps))
+        else:
+            of_gates = (own * _rows(maps)).sum(1).to(gates.dtype)
         of_squeezed, *of_weights = torch.autograd.grad(gates, inputs, of_gates)
-        share = (of_squeezed / (maps.shape[2] * maps.shape[3])).to(maps.dtype)[:, :, None, None]
-        return None, torch.addcmul(share, gradient, factors), *of_weights
+        share = of_squeezed / _n_places(maps)
+        if ctx.loops:
+            of_maps = ctx.loops.line(own, factors, share)
+        else:
+            of_maps = torch.addcmul(*(part.to(maps.dtype)[:, None] for part in (share, factors)), own)
+        return None, _as_maps(of_maps, maps), *of_weights
+
+
+def _loops(layer: _SqueezeExcite, maps: Tensor) -> ModuleType | None:
+    in_half = maps.dtype == torch.bfloat16 and layer.conv_reduce.weight.dtype == torch.float32
+    return compiled("gate_loops") if layer.training and in_half and maps.numel() else None
 
 
 def _is_channels_last(maps: Tensor) -> bool:
@@ -80,3 +101,12 @@ def _is_channels_last(maps: Tensor) -> bool:
 def _rows(maps: Tensor) -> Tensor:
     """View channels-last maps [B, C, H, W] as [B, H * W, C]."""
     return maps.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def _as_maps(rows: Tensor, maps: Tensor) -> Tensor:
+    """Return rows [B, H * W, C] in the shape of the maps."""
+    return rows.unflatten(1, maps.shape[2:]).permute(0, 3, 1, 2).data  # no view: it may be changed in place
+
+
+def _n_places(maps: Tensor) -> int:
+    return maps.shape[2] * maps.shape[3]

@@ -7,12 +7,6 @@ pass, and the answers and the derivative of SiLU another; gradients take two. No
 
 from __future__ import annotations
 
-import ctypes
-import functools
-import math
-import sys
-import warnings
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -20,26 +14,14 @@ from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-_LANES, _LONG = 16, 512
+from .compiling import compiled
+
+_LOOPS = "normalisation_loops"
 
 
 def quicker_normalisation(module: nn.Module) -> type[nn.Module] | None:
     """Return the class that a batch normalisation is to take, None for all else."""
     return _BatchNormAct if type(module) is BatchNormAct2d and module.affine else None
-
-
-@functools.cache
-def _kernels() -> ModuleType | None:
-    """Return the compiled loops; None where there is no Numba, or PyTorch's threads do not answer to libgomp's names."""
-    found = sys.platform == "linux" and torch.backends.openmp.is_available()
-    if not found or not hasattr(ctypes.CDLL(None), "GOMP_parallel"):
-        return None
-    try:
-        from . import kernels
-    except ImportError as error:  # such as of a NumPy that it does not know yet
-        warnings.warn(f"Training takes about a fifth longer without Numba: {error}", stacklevel=2)
-        return None
-    return kernels
 
 
 class _BatchNormAct(BatchNormAct2d):
@@ -63,7 +45,7 @@ def _is_quick(layer: nn.BatchNorm2d, maps: Tensor) -> bool:
         and layer.num_batches_tracked is not None
         and layer.momentum is not None
         and maps.numel() > maps.shape[1]
-        and _kernels() is not None
+        and compiled(_LOOPS) is not None
     )
 
 
@@ -88,35 +70,15 @@ class _Normalised(torch.autograd.Function):
         eps: float,
         silu: bool,
     ) -> Tensor:
-        rows, layer = _rows(maps), (weight, bias, running_mean, running_var)
-        answers, slopes, statistics = _kernels().normalise(rows, layer, momentum, eps, silu)
-        ctx.save_for_backward(rows, weight, statistics, slopes)
-        return _as_maps(answers, maps).data  # no view: activations may change it in place
+        loops, layer = compiled(_LOOPS), (weight, bias, running_mean, running_var)
+        answers, slopes, statistics = loops.normalise(maps.permute(0, 2, 3, 1), layer, momentum, eps, silu)
+        ctx.save_for_backward(maps, weight, statistics, slopes)
+        return answers.permute(0, 3, 1, 2).data  # no view: activations may change it in place
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        rows, weight, statistics, slopes = ctx.saved_tensors
-        own = gradient.permute(0, 2, 3, 1).reshape(rows.shape).contiguous()
-        of_maps, (of_weight, of_bias) = _kernels().normalise_backward(rows, weight, statistics, own, slopes)
-        return _as_maps(of_maps, gradient), of_weight, of_bias, None, None, None, None, None
-
-
-def _rows(maps: Tensor) -> Tensor:
-    """View channels-last maps [B, C, H, W] as [B * H * W / k, k * C].
-
-    Neighbouring places share a row where that makes its length a multiple of what a processor takes at a time, and
-    long enough for inner loops.
-    """
-    n_channels = maps.shape[1]
-    k = _LANES // math.gcd(n_channels, _LANES)
-    while k * n_channels < _LONG:
-        k *= 2
-    while maps.numel() // n_channels % k:
-        k //= 2
-    return maps.permute(0, 2, 3, 1).reshape(-1, k * n_channels)
-
-
-def _as_maps(rows: Tensor, maps: Tensor) -> Tensor:
-    """View rows in the shape of the maps, as channels-last as they are."""
-    return rows.view(maps.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
+        maps, weight, statistics, slopes = ctx.saved_tensors
+        maps, gradient = (part.permute(0, 2, 3, 1).contiguous() for part in (maps, gradient))
+        of_maps, of_layer = compiled(_LOOPS).normalise_backward(maps, weight, statistics, gradient, slopes)
+        return of_maps.permute(0, 3, 1, 2), *of_layer, None, None, None, None, None

@@ -1,0 +1,103 @@
+"""What loops over bf16 maps are made of: Numba compiles them, PyTorch's threads run them.
+
+A second set of threads would wait for the cores on which the first spins. OpenMP is asked for them as compilers ask
+it, by the interface of libgomp, which LLVM's and Intel's libraries have too (gcc.gnu.org/onlinedocs/libgomp,
+"Implementing PARALLEL construct").
+
+Numba does not know `torch.bfloat16`: to it, maps are the upper halves of float32 numbers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numba import cfunc, njit, types
+from torch import Tensor
+
+_LANES, _LONG = 16, 512
+_ARITHMETIC = {"contract", "arcp", "afn"}  # NaN and infinity stay what they are
+f4, i4, i8, u2, u4 = np.float32, np.int32, np.int64, np.uint16, np.uint32
+
+barrier = types.ExternalFunction("GOMP_barrier", types.void())
+thread_number = types.ExternalFunction("omp_get_thread_num", types.int32())
+n_threads = types.ExternalFunction("omp_get_num_threads", types.int32())
+_run = ctypes.CDLL(None).GOMP_parallel
+_run.argtypes, _run.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
+
+
+def neighbours(n_places: int, n_channels: int) -> int:
+    """Return how many neighbouring places are to share a row.
+
+    So many that its length is a multiple of what a processor takes at a time, and long enough for an inner loop,
+    where they share all places.
+    """
+    k = _LANES // math.gcd(n_channels, _LANES)
+    while k * n_channels < _LONG:
+        k *= 2
+    while n_places % k:
+        k //= 2
+    return k
+
+
+def loop(function: Callable) -> Callable:
+    """Compile a function that kernels call. LLVM makes vectors of loops over a row in functions of their own only."""
+    return njit(fastmath=_ARITHMETIC, error_model="numpy")(function)
+
+
+def kernel(function: Callable[[Sequence[int]], None]) -> cfunc:
+    """Compile a function of addresses, to be run by every thread of `run`."""
+    addresses = types.CPointer(types.voidptr)
+    return cfunc(types.void(addresses), fastmath=_ARITHMETIC, error_model="numpy")(function)
+
+
+def run(kernel: cfunc, threads: int, sizes: Sequence[int], *parts: Tensor | Sequence[float] | None) -> None:
+    """Run a kernel in PyTorch's threads.
+
+    Args:
+        kernel: What `kernel` compiled. It is given the addresses of the sizes, as int64, and of the parts.
+        threads: How many are to run it; OpenMP may have fewer.
+        sizes: Sizes and flags.
+        parts: Contiguous tensors; numbers, as float64; None becomes address 0.
+    """
+    kept = [(ctypes.c_int64 * len(sizes))(*sizes)]
+    addresses = [ctypes.addressof(kept[0])]
+    for part in parts:
+        if isinstance(part, Tensor) or part is None:
+            addresses.append(part if part is None else part.data_ptr())
+        else:
+            kept.append((ctypes.c_double * len(part))(*part))
+            addresses.append(ctypes.addressof(kept[-1]))
+    every = (ctypes.c_void_p * len(addresses))(*addresses)
+    _run(kernel.address, ctypes.addressof(every), threads, 0)
+
+
+@loop
+def wide(half):
+    return u4(u4(half) << u4(16)).view(f4)
+
+
+@loop
+def narrow(number):
+    """Round to the nearest bf16; of two as near, to the larger one."""
+    return u2((f4(number).view(u4) + u4(0x8000)) >> u4(16))
+
+
+@loop
+def sigmoid(z):
+    """Return 1 / (1 + exp(-z)), with a relative error below 1e-5, where bf16 rounds by 4e-3."""
+    power = min(max(z * f4(-1.442695) + f4(127.5), f4(1)), f4(253))
+    whole = i4(power)
+    rest = power - f4(whole)
+    # 2 ** (rest - 0.5) by the polynomial of the smallest relative error (linear programming), 2.6e-6
+    value = f4(0.49002737) + rest * (f4(0.17072715) + rest * (f4(0.03677574) + rest * f4(0.009570998)))
+    value = f4(0.70710864) + rest * value
+    return f4(1) / (f4(1) + value * u4(u4(whole) << u4(23)).view(f4))
+
+
+@loop
+def mine(n):
+    """Return the first of n that is this thread's, and the one after its last."""
+    return n * thread_number() // n_threads(), n * (thread_number() + 1) // n_threads()
