@@ -1,6 +1,7 @@
 """Squeeze-and-excitation: the same answers and gradients from fewer passes."""
 
 import copy
+import sys
 
 import pytest
 import timm
@@ -51,8 +52,8 @@ def test_the_gradient_of_a_squeeze_in_half_precision_is_that_of_full_precision(
 ):
     if not loops:
         monkeypatch.setattr(gates, "compiled", lambda _module: None)
-    elif gates.compiled("gate_loops") is None:
-        pytest.skip("there is no Numba for this machine")
+    elif sys.platform != "linux":
+        pytest.skip("the loops are for Linux")
     plain = timm.create_model("efficientnet_b0").blocks[1][0].se
     quick = copy.deepcopy(plain)
     quicken(nn.Sequential(quick))

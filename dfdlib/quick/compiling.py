@@ -16,8 +16,8 @@ import torch
 def compiled(module: str) -> ModuleType | None:
     """Return a module of compiled loops, by its name in this package; None where it cannot be had.
 
-    It takes Numba, and threads of PyTorch's that answer to libgomp's names. It is compiled at the first call, for
-    one to three seconds.
+    It takes Numba, and threads of PyTorch's that answer to libgomp's names. Compiling takes one to three seconds
+    and up to 170 MB, once a process.
     """
     if sys.platform != "linux" or not torch.backends.openmp.is_available():
         return None
@@ -25,11 +25,13 @@ def compiled(module: str) -> ModuleType | None:
         return None
     try:
         return importlib.import_module(f".{module}", __package__)
-    except ImportError as error:  # such as of a NumPy that Numba does not know yet
+    except Exception as error:  # a NumPy that Numba does not know yet, a broken LLVM
         _warn(str(error))
         return None
 
 
 @functools.cache
 def _warn(reason: str) -> None:
-    warnings.warn(f"Training in bf16 takes about a fifth longer without Numba: {reason}", stacklevel=3)
+    warnings.warn(
+        f"Numba compiles nothing here, and training in bf16 is slower without it: {reason}", stacklevel=3
+    )

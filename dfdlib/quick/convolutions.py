@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from timm.layers import Conv2dSame
 from timm.layers.padding import pad_same
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+
+from .derivatives import first_order
 
 _FAST_KERNEL = 3
 """Largest kernel whose weight gradient oneDNN computes fast in bf16."""
@@ -96,7 +97,7 @@ class _Gradients(torch.autograd.Function):
         return F.conv2d(images, weight, bias, stride, padding, dilation, groups)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         images, weight = ctx.saved_tensors
         of_images = of_weight = of_bias = None

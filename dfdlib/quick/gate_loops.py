@@ -9,7 +9,7 @@ import torch
 from numba import carray
 from torch import Tensor
 
-from .loops import f4, i8, kernel, loop, mine, narrow, neighbours, run, u2, wide
+from .loops import check, f4, i8, kernel, loop, mine, narrow, neighbours, plain_nan, run, u2, wide
 
 
 def sums_over_places(maps: Tensor, factors: Tensor | None = None) -> Tensor:
@@ -28,6 +28,8 @@ def line(maps: Tensor, slope: Tensor, offset: Tensor) -> Tensor:
     """Return slope * maps + offset, rounded once, for contiguous maps; slope and offset are [B, C] in float32."""
     n_images, n, n_channels = maps.shape
     k = neighbours(n, n_channels)
+    check(torch.bfloat16, maps.numel(), maps)
+    check(torch.float32, n_images * n_channels, slope, offset)
     sizes, answers = (n_images, n // k, k * n_channels), torch.empty_like(maps)
     run(_line, torch.get_num_threads(), sizes, maps, slope.repeat(1, k), offset.repeat(1, k), answers)
     return answers
@@ -77,5 +79,7 @@ def _line(parts):
     slope, offset = carray(parts[2], shape[::2], f4), carray(parts[3], shape[::2], f4)
     first, end = mine(n_images)
     for b in range(first, end):
+        for j in range(n_channels):
+            slope[b, j], offset[b, j] = plain_nan(slope[b, j]), plain_nan(offset[b, j])
         for i in range(n):
             _line_row(maps[b, i], slope[b], offset[b], answers[b, i])

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from .compiling import compiled
+from .derivatives import first_order
 
 
 def quicker_gate(module: nn.Module) -> type[nn.Module] | None:
@@ -69,7 +69,7 @@ class _Gated(torch.autograd.Function):
         return maps * gates.to(maps.dtype)[:, :, None, None]
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         maps, factors, *inputs = ctx.saved_tensors
         own = _rows(gradient).contiguous()
@@ -90,8 +90,14 @@ class _Gated(torch.autograd.Function):
 
 
 def _loops(layer: _SqueezeExcite, maps: Tensor) -> ModuleType | None:
-    in_half = maps.dtype == torch.bfloat16 and layer.conv_reduce.weight.dtype == torch.float32
-    return compiled("gate_loops") if layer.training and in_half and maps.numel() else None
+    wanted = (
+        layer.training
+        and type(maps) is Tensor
+        and maps.dtype == torch.bfloat16
+        and layer.conv_reduce.weight.dtype == torch.float32
+        and maps.numel() > 0
+    )
+    return compiled("gate_loops") if wanted else None
 
 
 def _is_channels_last(maps: Tensor) -> bool:

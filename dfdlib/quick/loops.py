@@ -14,8 +14,10 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from numba import cfunc, njit, types
 from torch import Tensor
+from torch.nn import Parameter
 
 _LANES, _LONG = 16, 512
 _ARITHMETIC = {"contract", "arcp", "afn"}  # NaN and infinity stay what they are
@@ -53,6 +55,18 @@ def kernel(function: Callable[[Sequence[int]], None]) -> cfunc:
     return cfunc(types.void(addresses), fastmath=_ARITHMETIC, error_model="numpy")(function)
 
 
+def check(dtype: torch.dtype, size: int, *tensors: Tensor) -> None:
+    """Refuse tensors that are not what a kernel takes them for; it would read and write elsewhere.
+
+    Raises:
+        TypeError: A tensor is of another type or number of elements, has gaps or is not in the CPU's memory.
+    """
+    for tensor in tensors:
+        plain = type(tensor) in (Tensor, Parameter) and tensor.device.type == "cpu" and tensor.is_contiguous()
+        if not plain or tensor.dtype != dtype or tensor.numel() != size:
+            raise TypeError(f"compiled loops take {size} contiguous {dtype} on the CPU, not {tensor!r:.200}")
+
+
 def run(kernel: cfunc, threads: int, sizes: Sequence[int], *parts: Tensor | Sequence[float] | None) -> None:
     """Run a kernel in PyTorch's threads.
 
@@ -81,14 +95,23 @@ def wide(half):
 
 @loop
 def narrow(number):
-    """Round to the nearest bf16; of two as near, to the larger one."""
-    return u2((f4(number).view(u4) + u4(0x8000)) >> u4(16))
+    """Round to the nearest bf16; of two as near, to the even one. Of NaN, the lower half is to be 0 (`plain_nan`)."""
+    bits = f4(number).view(u4)
+    return u2(u4(bits + u4(0x7FFF) + u4(u4(bits >> u4(16)) & u4(1))) >> u4(16))
+
+
+@loop
+def plain_nan(number):
+    """Return the number; for any NaN, one that `narrow` leaves one."""
+    return number if number == number else f4(np.nan)
 
 
 @loop
 def sigmoid(z):
-    """Return 1 / (1 + exp(-z)), with a relative error below 1e-4, where bf16 rounds by 4e-3."""
-    power = min(max(z * f4(-1.442695) + f4(127.5), f4(1)), f4(253))
+    """Return 1 / (1 + exp(-z)), with a relative error below 1e-4 from -86 on, where bf16 rounds by 4e-3."""
+    power = min(
+        max(z * f4(-1.442695) + f4(127.5), f4(1)), f4(255)
+    )  # 2 ** (255 - 127) is infinity: gates are 0 below -88
     whole = i4(power)
     rest = power - f4(whole)
     # 2 ** (rest - 0.5) by the polynomial of the smallest relative error (linear programming), 7.5e-5

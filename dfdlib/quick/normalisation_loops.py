@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .loops import (
     barrier,
+    check,
     f4,
     i8,
     kernel,
@@ -20,6 +21,7 @@ from .loops import (
     n_threads,
     narrow,
     neighbours,
+    plain_nan,
     run,
     sigmoid,
     thread_number,
@@ -28,7 +30,11 @@ from .loops import (
 )
 
 _BLOCK = 128
-"""Rows whose sum is kept in float32 before it goes to a float64."""
+"""Rows whose sum is kept in float32 before it goes to a float64.
+
+Squares of bf16 have 16 bits. As many of a similar size are added without rounding, so that the variance is right where
+the mean is far from zero: squares differ in size only where the variance is large.
+"""
 
 
 def normalise(
@@ -50,9 +56,14 @@ def normalise(
     Returns:
         The answers in bf16, the derivative of SiLU where they were computed (None without it), and the mean and the
         inverse standard deviation of each channel, [2, C] in float32.
+
+    Raises:
+        TypeError: A tensor is not as described.
     """
     answers, slopes = torch.empty_like(maps), torch.empty_like(maps) if silu else None
-    statistics, (sizes, totals, work) = torch.empty(2, maps.shape[-1]), _room(maps)
+    check(torch.bfloat16, maps.numel(), maps)
+    check(torch.float32, maps.shape[-1], *layer)
+    statistics, (sizes, totals, work) = layer[0].new_empty(2, maps.shape[-1]), _room(maps)
     parts = maps, *layer, statistics, answers, slopes, (momentum, eps)
     run(_normalise, len(totals), (*sizes, silu), totals, work, *parts)
     return answers, slopes, statistics
@@ -60,8 +71,8 @@ def normalise(
 
 def normalise_backward(
     maps: Tensor, weight: Tensor, statistics: Tensor, gradient: Tensor, slopes: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Return the gradients of the maps, in bf16, and of weight and bias, [2, C] in float32.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of the maps, in bf16, and of weight and bias, [C] in float32.
 
     Args:
         maps: What `normalise` was given.
@@ -69,12 +80,18 @@ def normalise_backward(
         statistics: What it returned.
         gradient: Gradient of its answers, [..., C], contiguous, in bf16.
         slopes: What it returned.
+
+    Raises:
+        TypeError: A tensor is not as described.
     """
-    of_maps, of_layer = torch.empty_like(maps), torch.empty(2, maps.shape[-1])
+    check(torch.bfloat16, maps.numel(), maps, gradient, *([] if slopes is None else [slopes]))
+    check(torch.float32, maps.shape[-1], weight)
+    check(torch.float32, 2 * maps.shape[-1], statistics)
+    gradients = torch.empty_like(maps), torch.empty_like(weight), torch.empty_like(weight)
     (sizes, totals, work), silu = _room(maps), slopes is not None
-    parts = maps, weight, statistics, gradient, slopes, of_maps, of_layer
+    parts = maps, weight, statistics, gradient, slopes, *gradients
     run(_normalise_backward, len(totals), (*sizes, silu), totals, work, *parts)
-    return of_maps, of_layer
+    return gradients
 
 
 def _room(maps: Tensor) -> tuple[tuple[int, int, int], Tensor, Tensor]:
@@ -82,18 +99,15 @@ def _room(maps: Tensor) -> tuple[tuple[int, int, int], Tensor, Tensor]:
     n_places, n_channels = maps.shape[:-1].numel(), maps.shape[-1]
     k = neighbours(n_places, n_channels)
     threads, width = torch.get_num_threads(), k * n_channels
-    totals = torch.zeros(threads, 2, width, dtype=torch.float64)
-    return (
-        (n_places // k, width, n_channels),
-        totals,
-        torch.zeros(threads + 1, 3, width),
-    )  # the last is of all
+    totals = torch.zeros(threads, 2, width, dtype=torch.float64, device="cpu")
+    work = torch.zeros(threads + 1, 3, width, dtype=torch.float32, device="cpu")  # the last is of all
+    return (n_places // k, width, n_channels), totals, work
 
 
 @loop
-def _add_row(row, centre, sums, squares):
+def _add_row(row, sums, squares):
     for j in range(len(row)):
-        one = wide(row[j]) - centre[j]
+        one = wide(row[j])
         sums[j] += one
         squares[j] += one * one
 
@@ -162,13 +176,13 @@ def _of_channel(totals, channel, n_channels):
 
 
 @loop
-def _settle(totals, places, centre, weight, bias, running, numbers, statistics, line):
+def _settle(totals, places, weight, bias, running, numbers, statistics, line):
     """Turn sums into statistics, and these into the line that the answers are of the maps."""
     (running_mean, running_var), (momentum, eps), n_channels = running, numbers, len(weight)
     for c in range(n_channels):
         total, squares = _of_channel(totals, c, n_channels)
-        shift = total / places
-        mean, variance = centre[c] + shift, squares / places - shift * shift
+        mean = total / places
+        variance = squares / places - mean * mean
         if variance < 0:  # by rounding
             variance = 0.0
         running_mean[c] += momentum * (mean - running_mean[c])
@@ -176,27 +190,26 @@ def _settle(totals, places, centre, weight, bias, running, numbers, statistics, 
         inverse = 1 / np.sqrt(variance + eps)
         statistics[0, c], statistics[1, c] = mean, inverse
         for j in range(c, line.shape[1], n_channels):
-            line[0, j] = weight[c] * inverse
-            line[1, j] = bias[c] - mean * weight[c] * inverse
+            line[0, j] = plain_nan(f4(weight[c] * inverse))
+            line[1, j] = plain_nan(f4(bias[c] - mean * weight[c] * inverse))
 
 
 @loop
-def _settle_backward(totals, places, weight, statistics, of_layer, plane):
+def _settle_backward(totals, places, weight, statistics, of_weight, of_bias, plane):
     """Turn sums into the gradients of weight and bias, and these into the plane that the maps' gradient is.
 
     It is slope * (gradient - of_bias / places - normalised * of_weight / places).
     """
     n_channels = len(weight)
     for c in range(n_channels):
-        of_bias, products = _of_channel(totals, c, n_channels)
+        total, products = _of_channel(totals, c, n_channels)
         mean, inverse = statistics[0, c], statistics[1, c]
-        of_weight = products * inverse
-        of_layer[0, c], of_layer[1, c] = of_weight, of_bias
+        of_weight[c], of_bias[c] = products * inverse, total
         slope = weight[c] * inverse
-        lean = -slope * inverse * of_weight / places
+        lean = -slope * inverse * inverse * products / places
         for j in range(c, plane.shape[1], n_channels):
-            plane[0, j], plane[1, j] = slope, lean
-            plane[2, j] = -slope * of_bias / places - lean * mean
+            plane[0, j], plane[1, j] = plain_nan(f4(slope)), plain_nan(f4(lean))
+            plane[2, j] = plain_nan(f4(-slope * total / places - lean * mean))
 
 
 @kernel
@@ -208,12 +221,10 @@ def _normalise(parts):
         carray(parts[2], (threads + 1, 3, width), f4),
     )
     maps = carray(parts[3], (n, width), u2)
-    sums, squares, centre = work[thread, 0], work[thread, 1], work[thread, 2]
-    for j in range(width):
-        centre[j] = wide(maps[0, j % n_channels])  # near the mean, so that squares stay small
+    sums, squares = work[thread, 0], work[thread, 1]
     for start in range(first, end, _BLOCK):
         for i in range(start, min(end, start + _BLOCK)):
-            _add_row(maps[i], centre, sums, squares)
+            _add_row(maps[i], sums, squares)
         _move(sums, totals[thread, 0])
         _move(squares, totals[thread, 1])
     barrier()
@@ -223,7 +234,7 @@ def _normalise(parts):
         running = carray(parts[6], n_channels, f4), carray(parts[7], n_channels, f4)
         statistics, numbers = carray(parts[8], (2, n_channels), f4), carray(parts[11], 2, np.float64)
         places = n * width // n_channels
-        _settle(totals, places, centre, weight, bias, running, numbers, statistics, line)
+        _settle(totals, places, weight, bias, running, numbers, statistics, line)
     barrier()
     answers = carray(parts[9], (n, width), u2)
     if silu:
@@ -246,7 +257,7 @@ def _normalise_backward(parts):
     maps, weight = carray(parts[3], (n, width), u2), carray(parts[4], n_channels, f4)
     statistics, gradient = carray(parts[5], (2, n_channels), f4), carray(parts[6], (n, width), u2)
     slopes = carray(parts[7], (n, width), u2)  # at address 0, and not read, without SiLU
-    of_maps, of_layer = carray(parts[8], (n, width), u2), carray(parts[9], (2, n_channels), f4)
+    of_maps = carray(parts[8], (n, width), u2)
     sums, products, centre = work[thread, 0], work[thread, 1], work[thread, 2]
     for j in range(width):
         centre[j] = statistics[0, j % n_channels]
@@ -261,7 +272,9 @@ def _normalise_backward(parts):
     barrier()
     plane = work[-1]
     if thread == 0:
-        _settle_backward(totals, n * width // n_channels, weight, statistics, of_layer, plane)
+        of_weight, of_bias = carray(parts[9], n_channels, f4), carray(parts[10], n_channels, f4)
+        places = n * width // n_channels
+        _settle_backward(totals, places, weight, statistics, of_weight, of_bias, plane)
     barrier()
     a, b, c = plane[0], plane[1], plane[2]
     for i in range(first, end):
