@@ -13,7 +13,7 @@ def quicken(network: nn.Module) -> None:
     """Replace what layers of a network do by ways that are quicker on a CPU, in place.
 
     Names, weights and answers stay the same (but for rounding, where the network runs in bf16). Hooks of the two
-    convolutions inside a squeeze-and-excitation layer are not called.
+    convolutions inside a squeeze-and-excitation layer are not called, and second derivatives are refused.
     """
     for module in network.modules():
         kind = quicker_convolution(module) or quicker_gate(module) or quicker_normalisation(module)
