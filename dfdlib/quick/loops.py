@@ -89,12 +89,13 @@ def run(kernel: cfunc, threads: int, sizes: Sequence[int], *parts: Tensor | Sequ
 
 
 @loop
-def wide(half):
+def wide(half: int) -> float:
+    """Return the float32 number of which a bf16 one is the upper half."""
     return u4(u4(half) << u4(16)).view(f4)
 
 
 @loop
-def narrow(number):
+def narrow(number: float) -> int:
     """Round to the nearest bf16. The lower half of NaN is to be 0 (`plain_nan`).
 
     Of two as near, to the one farther from 0: hardly a product with a float32 lies between two, and to the even one
@@ -104,13 +105,13 @@ def narrow(number):
 
 
 @loop
-def plain_nan(number):
+def plain_nan(number: float) -> float:
     """Return the number; for any NaN, one that `narrow` leaves one."""
     return number if number == number else f4(np.nan)
 
 
 @loop
-def sigmoid(z):
+def sigmoid(z: float) -> float:
     """Return 1 / (1 + exp(-z)), with a relative error below 1e-4 from -86 on, where bf16 rounds by 4e-3."""
     power = min(
         max(z * f4(-1.442695) + f4(127.5), f4(1)), f4(255)
@@ -124,6 +125,6 @@ def sigmoid(z):
 
 
 @loop
-def mine(n):
+def mine(n: int) -> tuple[int, int]:
     """Return the first of n that is this thread's, and the one after its last."""
     return n * thread_number() // n_threads(), n * (thread_number() + 1) // n_threads()
