@@ -9,7 +9,7 @@ import torch
 from numba import carray
 from torch import Tensor
 
-from .loops import check, f4, i8, kernel, loop, mine, narrow, neighbours, plain_nan, run, u2, wide
+from .loops import check, f4, i8, kernel, line_row, loop, mine, neighbours, plain_nan, run, u2, wide
 
 
 def sums_over_places(maps: Tensor, factors: Tensor | None = None) -> Tensor:
@@ -47,12 +47,6 @@ def _add_product_row(row, factors, sums):
         sums[j] += wide(row[j]) * wide(factors[j])
 
 
-@loop
-def _line_row(row, slope, offset, answers):
-    for j in range(len(row)):
-        answers[j] = narrow(wide(row[j]) * slope[j] + offset[j])
-
-
 @kernel
 def _sums(parts):
     n_images, n, n_channels, has_factors = carray(parts[0], 4, i8)
@@ -82,4 +76,4 @@ def _line(parts):
         for j in range(n_channels):
             slope[b, j], offset[b, j] = plain_nan(slope[b, j]), plain_nan(offset[b, j])
         for i in range(n):
-            _line_row(maps[b, i], slope[b], offset[b], answers[b, i])
+            line_row(maps[b, i], slope[b], offset[b], answers[b, i])

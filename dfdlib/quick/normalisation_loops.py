@@ -16,6 +16,7 @@ from .loops import (
     f4,
     i8,
     kernel,
+    line_row,
     loop,
     mine,
     n_threads,
@@ -60,9 +61,9 @@ def normalise(
     Raises:
         TypeError: A tensor is not as described.
     """
-    answers, slopes = torch.empty_like(maps), torch.empty_like(maps) if silu else None
     check(torch.bfloat16, maps.numel(), maps)
     check(torch.float32, maps.shape[-1], *layer)
+    answers, slopes = torch.empty_like(maps), torch.empty_like(maps) if silu else None
     statistics, (sizes, totals, work) = layer[0].new_empty(2, maps.shape[-1]), _room(maps)
     parts = maps, *layer, statistics, answers, slopes, (momentum, eps)
     run(_normalise, len(totals), (*sizes, silu), totals, work, *parts)
@@ -110,12 +111,6 @@ def _add_row(row, sums, squares):
         one = wide(row[j])
         sums[j] += one
         squares[j] += one * one
-
-
-@loop
-def _normalise_row(row, slope, offset, answers):
-    for j in range(len(row)):
-        answers[j] = narrow(wide(row[j]) * slope[j] + offset[j])
 
 
 @loop
@@ -243,7 +238,7 @@ def _normalise(parts):
             _normalise_row_with_silu(maps[i], line[0], line[1], answers[i], slopes[i])
     else:
         for i in range(first, end):
-            _normalise_row(maps[i], line[0], line[1], answers[i])
+            line_row(maps[i], line[0], line[1], answers[i])
 
 
 @kernel
