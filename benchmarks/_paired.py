@@ -24,7 +24,7 @@ import pandas as pd
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from dfdlib.models import Detector
+    from dfdlib.models.detector import Detector
 
 
 def _processor_time() -> float:
@@ -239,7 +239,7 @@ def random_detector(backbone: str, images: Tensor) -> Detector:
     Without it a deep network answers all images alike: the statistics of its batch normalisation fit no data.
 
     Args:
-        backbone: See `models.create_detector`.
+        backbone: See `detector.create_detector`.
         images: uint8 [B, 3, S, S], B at least 2, whose statistics the normalisation takes.
     """
     import torch

@@ -1,7 +1,7 @@
 """How long do all metrics with their intervals take, and do the intervals hold the truth?
 
 Draws predictions of a detector that is too sure of itself, in groups of images, and prints the seconds of
-`intervals.bootstrap_metrics` and how many of the 95 % intervals hold the value of a very large sample.
+`bootstrap.bootstrap_metrics` and how many of the 95 % intervals hold the value of a very large sample.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from dfdlib.intervals import METRICS, bootstrap_metrics, sample_of
+from dfdlib.evaluation.bootstrap import METRICS, bootstrap_metrics, sample_of
 
 
 def predictions(n: int, group_size: int, seed: int) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 Passes over a folder of JPEG files in three ways in turns: as the usual loop does (torchvision's `ImageFolder`,
 Pillow, transforms v1, `DataLoader`: every epoch decodes anew), by dfdlib's memory-mapped cache (uint8 batches of
-`datasets.make_loader`, which the network normalises itself), and by the cache with that normalisation counted in.
+`loader.make_loader`, which the network normalises itself), and by the cache with that normalisation counted in.
 The first epoch of dfdlib, which decodes, is told apart: what is compared is every later one. All ways keep freed
 memory in the process, as dfdlib's training does.
 """
@@ -28,10 +28,11 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from dfdlib.datasets import GroupShuffle, ImageDataset, make_loader
-from dfdlib.manifest import scan
-from dfdlib.networks import IMAGENET_MEAN, IMAGENET_STD, Normalize
-from dfdlib.runtime import keep_freed_memory
+from dfdlib.core.machine import keep_freed_memory
+from dfdlib.data.dataset import ImageDataset
+from dfdlib.data.loader import GroupShuffle, make_loader
+from dfdlib.data.scan import scan_images
+from dfdlib.models.networks import IMAGENET_MEAN, IMAGENET_STD, Normalize
 
 GOALS = {256: 8.0, 1024: 60.0}
 """Times faster wanted, by the side of the JPEGs."""
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with scratch() as root:
             write_folder(root / "images", draw_jpegs(options.images, side))
             started = time.perf_counter()
-            images = ImageDataset(scan(root / "images"), options.size, workers=cores)
+            images = ImageDataset(scan_images(root / "images"), options.size, workers=cores)
             first = time.perf_counter() - started
             ways = {
                 USUAL: usual_epoch(root / "images", options.size, options.batch_size, options.workers),

@@ -19,8 +19,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision import transforms
 
-from dfdlib.networks import IMAGENET_MEAN, IMAGENET_STD, Normalize
-from dfdlib.pictures import Picture
+from dfdlib.images.picture import Picture
+from dfdlib.models.networks import IMAGENET_MEAN, IMAGENET_STD, Normalize
 
 GOALS = {256: 1.8, 1024: 2.4}
 """Times faster wanted, by the side of the JPEG."""

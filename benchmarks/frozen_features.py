@@ -13,12 +13,14 @@ import time
 import pandas as pd
 import torch
 
-from dfdlib import create_detector, metrics, predict, runtime
-from dfdlib.config import TrainConfig
-from dfdlib.datasets import ImageDataset
-from dfdlib.demo import demo_manifest
-from dfdlib.frozen import fit_frozen
-from dfdlib.manifest import subsample
+from dfdlib import create_detector, predict
+from dfdlib.core import machine
+from dfdlib.data.dataset import ImageDataset
+from dfdlib.data.manifest import subsample
+from dfdlib.demo.sets import demo_manifest
+from dfdlib.evaluation import metrics
+from dfdlib.training.frozen import fit_frozen
+from dfdlib.training.settings import TrainConfig
 
 
 def usual_loop(images: ImageDataset, config: TrainConfig, backbone: str, weights: str) -> float:
@@ -55,7 +57,7 @@ def main() -> None:
     parser.add_argument("--weights", default="")
     parser.add_argument("--size", type=int, default=224)
     options = parser.parse_args()
-    runtime.setup(0)
+    machine.setup(0)
     images = ImageDataset(subsample(demo_manifest(), options.images, 0), options.size)
     config = TrainConfig(epochs=options.epochs, learning_rate=1e-3, balance="none", colour_jitter=0.1)
     rows = {}

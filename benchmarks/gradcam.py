@@ -1,10 +1,10 @@
 """What does a heatmap cost, beside pytorch-grad-cam and beside the prediction alone?
 
 Explains the same batches by the same random weights in turns: by pytorch-grad-cam, one batch at once and as it
-comes (fp32, channels first, gradients to every weight); by `explain.heatmaps`, whose gradient stops at the target
-layer, on a detector that `folding.folded` prepared once; and by no heatmap at all, `inference.judge` on the same.
+comes (fp32, channels first, gradients to every weight); by `heatmaps.explain_images`, whose gradient stops at the target
+layer, on a detector that `fold_batchnorm.folded` prepared once; and by no heatmap at all, `forward.judge` on the same.
 pytorch-grad-cam runs twice: in a process of its own, as users run it, and in this one, whose memory
-`runtime.keep_freed_memory` keeps, which it gains by too. Prints images a second and how far the heatmaps differ.
+`machine.keep_freed_memory` keeps, which it gains by too. Prints images a second and how far the heatmaps differ.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import BinaryClassifierOutputTarget
 from torch import Tensor, nn
 
-from dfdlib.explain import heatmaps
-from dfdlib.folding import folded
-from dfdlib.inference import judge
-from dfdlib.models import Detector
-from dfdlib.runtime import keep_freed_memory
+from dfdlib.core.machine import keep_freed_memory
+from dfdlib.explain.heatmaps import explain_images
+from dfdlib.models.detector import Detector
+from dfdlib.models.fold_batchnorm import folded
+from dfdlib.models.forward import judge
 
 USUAL, SINGLE = "pytorch-grad-cam, batched", "pytorch-grad-cam, one by one"
 KEPT = "pytorch-grad-cam, batched, memory kept"
@@ -108,7 +108,7 @@ def compare(n: int, options: argparse.Namespace) -> None:
             USUAL: lambda: other.submit(_explain, n).result(),
             SINGLE: lambda: other.submit(_explain, 1).result(),
             KEPT: usual(detector, pixels, n),
-            OURS: lambda: heatmaps(quick, pixels),
+            OURS: lambda: explain_images(quick, pixels),
             PLAIN: lambda: judge(quick, pixels),
         }
         gap = np.abs(ways[USUAL]() - ways[OURS]().heatmap)

@@ -1,7 +1,7 @@
 """How fast is a folder of images judged, decoding and CSV included?
 
 Judges the same files by the same random weights in turns: one image at a time in PyTorch with Pillow, as most
-scripts do; by `streaming.predict_files` in PyTorch; by `streaming.predict_files` with the exported ONNX model; and
+scripts do; by `predict_files.predict_files` in PyTorch; by `predict_files.predict_files` with the exported ONNX model; and
 by both with four views (test-time augmentation). Prints images a second and how far the probabilities differ.
 """
 
@@ -35,11 +35,12 @@ from _paired import (
 from PIL import Image
 from torchvision import transforms
 
-from dfdlib.export import export_onnx, load_onnx
-from dfdlib.manifest import root_of, scan
-from dfdlib.models import Detector
-from dfdlib.streaming import predict_files
-from dfdlib.tta import DEFAULT_VIEWS
+from dfdlib.data.manifest import root_of
+from dfdlib.data.scan import scan_images
+from dfdlib.evaluation.files import predict_files
+from dfdlib.models.detector import Detector
+from dfdlib.models.forward import DEFAULT_VIEWS
+from dfdlib.models.onnx import export_onnx, load_onnx
 
 USUAL, TORCH, ONNX = "one image at a time, PIL", "dfdlib, PyTorch", "dfdlib, ONNX"
 GOALS = {TORCH: 2.7, ONNX: 2.7}
@@ -113,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cores = use_cores(options.cores)
     with scratch() as root:
         write_folder(root / "images", draw_jpegs(options.images, options.side))
-        manifest = scan(root / "images")
+        manifest = scan_images(root / "images")
         detector = random_detector(options.backbone, draw_pixels(6, options.size))
         ways = ways_of(detector, manifest, root, cores)
         seconds = in_turns(ways, options.repeats, options.clock)

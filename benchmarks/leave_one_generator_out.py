@@ -11,13 +11,14 @@ import tempfile
 
 import pandas as pd
 
-from dfdlib import create_detector, fit, predict, runtime
-from dfdlib.config import TrainConfig
-from dfdlib.datasets import ImageDataset
-from dfdlib.demo import DEMO_IMAGES, demo_manifest
-from dfdlib.demo.forgeries import FAMILIES
-from dfdlib.generalisation import NOTHING, leave_one_out_matrix
-from dfdlib.manifest import categories_of
+from dfdlib import create_detector, fit, predict
+from dfdlib.core import machine
+from dfdlib.data.dataset import ImageDataset
+from dfdlib.data.manifest import categories_of
+from dfdlib.demo.sets import DEMO_IMAGES, demo_manifest
+from dfdlib.evaluation.generalisation import NOTHING, leave_one_out_matrix
+from dfdlib.images.forge import FAMILIES
+from dfdlib.training.settings import TrainConfig
 
 SWITCHES = {"residual": True, "stem_stride": 1, "stages": 3}
 """Those of notebook 04."""
@@ -43,7 +44,7 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=list(FAMILIES))
     parser.add_argument("--figure", help="write the matrix as a picture")
     options = parser.parse_args()
-    runtime.setup(options.seed)
+    machine.setup(options.seed)
     manifest = demo_manifest(options.images)
     images = ImageDataset(manifest, 128, categories_of(manifest))
     config = TrainConfig(
@@ -58,7 +59,7 @@ def main() -> None:
     matrix = leave_one_out_matrix({name: test_predictions(images, name, config) for name in left_out})
     print(matrix.round(3).to_string())
     if options.figure:
-        from dfdlib.plots_robustness import generalisation_matrix
+        from dfdlib.plots.robustness import generalisation_matrix
 
         generalisation_matrix(matrix).savefig(options.figure, dpi=150)
 

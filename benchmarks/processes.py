@@ -26,12 +26,12 @@ def work(root: str, backbone: str, size: int, batch_size: int) -> None:
     import torch
 
     from dfdlib import create_detector, fit
-    from dfdlib.config import TrainConfig
-    from dfdlib.datasets import ImageDataset
-    from dfdlib.manifest import scan
+    from dfdlib.data.dataset import ImageDataset
+    from dfdlib.data.scan import scan_images
+    from dfdlib.training.settings import TrainConfig
 
     torch.set_num_threads(1)
-    images = ImageDataset(scan(root), size)
+    images = ImageDataset(scan_images(root), size)
     val = images.subset(images.manifest.groupby("label").cumcount() < 2)
     detector = create_detector(backbone, size, pretrained="none")
     config = TrainConfig(epochs=2, batch_size=batch_size, precision="bf16")

@@ -20,11 +20,11 @@ from torch import nn
 from torch.utils.data import DataLoader, RandomSampler
 
 from dfdlib import create_detector, fit
-from dfdlib.config import TrainConfig
-from dfdlib.datasets import Batch, ImageDataset
-from dfdlib.demo import DEMO_SIZE, demo_manifest
-from dfdlib.metrics import auc
-from dfdlib.optimization import learning_rate_at
+from dfdlib.data.dataset import Batch, ImageDataset
+from dfdlib.demo.sets import DEMO_SIZE, demo_manifest
+from dfdlib.evaluation.metrics import auc
+from dfdlib.training.optim import learning_rate_at
+from dfdlib.training.settings import TrainConfig
 
 USUAL, OURS = "the usual loop", "dfdlib.fit"
 

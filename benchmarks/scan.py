@@ -1,7 +1,7 @@
 """Do scanning and splitting a data set stay fast, small and linear as it grows?
 
 Makes folders of 1,000 to 100,000 small JPEGs (hard links of a few, two labels, three generators), and in a fresh
-process each scans one (`manifest.scan`) and makes its splits with every check (`manifest.prepare`). Prints
+process each scans one (`scan.scan_images`) and makes its splits with every check (`manifest.prepare`). Prints
 seconds, microseconds a file, the peak of the memory, and how the time grows with the number of files.
 """
 
@@ -36,7 +36,7 @@ def peak():
 start = peak()
 now = {"wall": time.perf_counter, "cpu": time.process_time}[sys.argv[2]]
 times = [now()]
-table = manifest.scan(sys.argv[1])
+table = scan.scan_images(sys.argv[1])
 times.append(now())
 table = manifest.prepare(table)
 times.append(now())

@@ -26,8 +26,8 @@ MEDIAN_GOAL_MS, PAGE_GOAL_S = 150, 1
 def serve(port: int, folder: str, sizes: tuple[int, int]) -> None:
     """Serve two detectors until killed."""
     from dfdlib import create_detector
-    from dfdlib.feedback import FeedbackStore
     from dfdlib.serve import Service, create_app, run_server
+    from dfdlib.serve.feedback import FeedbackStore
 
     models = {
         "cnn": create_detector("cnn", sizes[0], pretrained="none"),

@@ -26,10 +26,10 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from dfdlib import create_detector, fit
-from dfdlib.config import TrainConfig
-from dfdlib.datasets import ImageDataset
-from dfdlib.manifest import scan
-from dfdlib.optimization import train_mode
+from dfdlib.data.dataset import ImageDataset
+from dfdlib.data.scan import scan_images
+from dfdlib.training.optim import train_mode
+from dfdlib.training.settings import TrainConfig
 
 USUAL, OURS, STEP = "the usual loop", "dfdlib.fit", "dfdlib's forward and backward alone"
 GOALS = {
@@ -129,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cores = use_cores(options.cores)
     with scratch() as folder:
         write_folder(folder / "files", draw_jpegs(options.images, options.side))
-        images = ImageDataset(scan(folder / "files"), options.size)
+        images = ImageDataset(scan_images(folder / "files"), options.size)
         for backbone in options.backbones:
             settings = (backbone, folder / "files", options.size, options.batch_size, options.workers, cores)
             runs, rows = ours(backbone, images, options.batch_size, folder), []

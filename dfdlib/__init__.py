@@ -1,30 +1,30 @@
 """dfdlib: train a detector of fake images, judge it honestly, and see why it decided so.
 
-The import is light; what needs PyTorch is imported when it is first used.
+`import dfdlib` is light: a room, and what it offers, is imported when it is first used.
 """
 
-from __future__ import annotations
-
-import importlib
-from typing import Any
-
-from .errors import DfdError
+import lazy_loader
 
 __version__ = "0.1.0"
 
-_LAZY = {
-    "create_detector": "models",
-    "fit": "training",
-    "load_detector": "checkpoint",
-    "open_data": "manifest",
-    "predict": "inference",
-    "save_detector": "checkpoint",
-}
-
-__all__ = ["DfdError", "__version__", *_LAZY]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["data", "demo", "evaluation", "explain", "images", "models", "notebook", "plots", "reports"],
+    submod_attrs={
+        "core": ["DfdError", "setup"],
+        "data": [
+            "ClipDataset",
+            "ImageDataset",
+            "open_data",
+            "read_manifest",
+            "scan_images",
+            "write_manifest",
+        ],
+        "demo": ["demo_manifest", "forge_folder"],
+        "evaluation": ["predict", "predict_ensemble"],
+        "models": ["create_detector", "export_onnx", "load_detector", "save_detector"],
+        "notebook": ["load_clips", "load_manifest"],
+        "reports": ["Report"],
+        "training": ["TrainConfig", "cross_validate", "fit", "fit_frozen", "learn_from_failures"],
+    },
+)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dfdlib.demo import demo_manifest
+from dfdlib.demo.sets import demo_manifest
 
 
 @pytest.fixture(autouse=True)

@@ -33,10 +33,6 @@ TINY = {
         "--images 8 --size 32 --side 32 --batch-size 4 --backbones resnet18",
         ["the usual loop", "dfdlib.fit", "dfdlib's forward and backward alone"],
     ),
-    "layers": (
-        "--images 2 --size 32 --backbones mobilenetv2_100",
-        ["timm in bf16", "timm in float32", "dfdlib in bf16"],
-    ),
     "processes": (
         "--images 8 --size 32 --batch-size 2 --backbone resnet10t",
         ["one process", "2 processes"],

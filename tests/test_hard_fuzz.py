@@ -19,8 +19,8 @@ from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from dfdlib import create_detector
-from dfdlib.feedback import FeedbackStore
 from dfdlib.serve import Service, create_app
+from dfdlib.serve.feedback import FeedbackStore
 from dfdlib.serve.service import UploadError
 
 SEED = 0

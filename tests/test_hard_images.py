@@ -46,9 +46,11 @@ from image_corpus import (
 from PIL import Image, ImageCms, ImageOps
 
 from dfdlib import DfdError
-from dfdlib.imageio import MAX_PIXELS, ImageError, decode_image, read_image
-from dfdlib.manifest import fingerprint, read_manifest, scan, write_manifest
-from dfdlib.pictures import read_picture
+from dfdlib.core.errors import ImageError
+from dfdlib.data.manifest import fingerprint, read_manifest, write_manifest
+from dfdlib.data.scan import scan_images
+from dfdlib.images.decode import MAX_PIXELS, decode_image, read_image
+from dfdlib.images.picture import read_picture
 
 resource = pytest.importorskip("resource", reason="limits of memory need a Unix system")
 
@@ -530,7 +532,7 @@ def tree(tmp_path, monkeypatch):
 
 
 def test_odd_names_are_scanned_and_system_files_are_not(tree):
-    manifest = scan(tree)
+    manifest = scan_images(tree)
     assert set(manifest["path"]) == {f"{label}/{name}" for label in ("real", "fake") for name in NAMES}
     assert manifest["label"].tolist() == [path[:4] for path in manifest["path"]]
     assert sum(manifest.attrs["skipped"].values()) >= 2 * (
@@ -544,16 +546,16 @@ def test_odd_names_of_folders_are_scanned(tmp_path):
             path = tmp_path / label / name.rsplit(".", 1)[0] / "a.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(photograph(seed))
-    manifest = scan(tmp_path)
+    manifest = scan_images(tmp_path)
     assert manifest["label"].tolist() == [path[:4] for path in manifest["path"]]
     write_manifest(manifest, tmp_path / "manifest.csv")
     assert read_manifest(tmp_path / "manifest.csv").equals(manifest)
 
 
 def test_odd_names_survive_a_manifest_and_a_data_set(tree):
-    from dfdlib.datasets import ImageDataset  # here, as the process that decodes needs no torch
+    from dfdlib.data.dataset import ImageDataset
 
-    manifest = scan(tree)
+    manifest = scan_images(tree)
     write_manifest(manifest, tree / "manifest.csv")
     again = read_manifest(tree / "manifest.csv")
     assert again.equals(manifest)
@@ -569,7 +571,7 @@ def test_odd_names_survive_a_manifest_and_a_data_set(tree):
     "name", ["../x.jpg", "a/../../x.jpg", "/etc/x.jpg", "C:\\x.jpg", "..\\x.jpg", "\\\\host\\x.jpg"]
 )
 def test_a_manifest_cannot_lead_out_of_its_folder(name, tree):
-    manifest = scan(tree)
+    manifest = scan_images(tree)
     manifest.loc[0, ["path", "group"]] = name
     (tree.parent / "x.jpg").write_bytes(photograph(0))
     write_manifest(manifest, tree / "manifest.csv")
@@ -582,16 +584,16 @@ def test_what_was_scanned_can_be_read_again(name, tmp_path):
     for path in (name, "fake/a.jpg", "real/a.jpg", f"real/{name}"):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_bytes(photograph(0))
-    manifest = scan(tmp_path, require_labels=False)
+    manifest = scan_images(tmp_path, require_labels=False)
     write_manifest(manifest, tmp_path / "manifest.csv")
     assert read_manifest(tmp_path / "manifest.csv").equals(manifest)
 
 
 @pytest.mark.parametrize("name", ["fake/\0.jpg", "fake/\ud800.jpg"])
 def test_a_row_that_is_no_file_name_is_left_out(name, tree):
-    from dfdlib.datasets import ImageDataset
+    from dfdlib.data.dataset import ImageDataset
 
-    manifest = scan(tree)
+    manifest = scan_images(tree)
     manifest.loc[0, ["path", "group"]] = name
     assert ImageDataset(manifest, 16).unreadable["path"].tolist() == [name]
     assert fingerprint(manifest)
@@ -616,9 +618,9 @@ def test_links_stay_in_the_folder_and_no_file_hangs(tree, decoder):
         (tree / "fake" / name).symlink_to(target)
     os.mkfifo(tree / "fake" / "pipe.jpg")
     (tree / "fake" / "folder.jpg").mkdir()
-    listed = {path.removeprefix("fake/") for path in scan(tree)["path"] if path.startswith("fake/")} - set(
-        NAMES
-    )
+    listed = {
+        path.removeprefix("fake/") for path in scan_images(tree)["path"] if path.startswith("fake/")
+    } - set(NAMES)
     assert listed == {"gone.jpg", "self.jpg", "in.jpg", "pipe.jpg"}
     for name in listed | {"folder.jpg"}:
         path = str(tree / "fake" / name)
@@ -626,7 +628,7 @@ def test_links_stay_in_the_folder_and_no_file_hangs(tree, decoder):
 
 
 def test_wrong_endings_and_broken_files_in_a_data_set(tmp_path, decoder):
-    from dfdlib.datasets import ImageDataset
+    from dfdlib.data.dataset import ImageDataset
 
     cases = [case for label in SAMPLE for case in corpus(label, turns=False)]
     endings = [case.name.rsplit(".", 1)[1] for case in cases]
@@ -639,7 +641,7 @@ def test_wrong_endings_and_broken_files_in_a_data_set(tmp_path, decoder):
         outcome = decoder(str(path), path)
         wanted = ("decoded", case.pixels) if i % 5 else ("refused", None)
         assert not complaint(outcome, str(path), *wanted, case.tolerance)
-    data = ImageDataset(scan(tmp_path), 32)
+    data = ImageDataset(scan_images(tmp_path), 32)
     assert set(data.unreadable["path"]) == broken
     assert all(path in error for path, error in data.unreadable.itertuples(index=False))
 

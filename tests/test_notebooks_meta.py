@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from dfdlib import runs
+from dfdlib import notebook
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 RUNS = {
-    "01-data-split": runs.SplitRun,
-    "02-resnet-binary": runs.FrozenRun,
-    "03-efficientnet-kfold": runs.KfoldRun,
-    "04-multitask-effv2": runs.MultitaskRun,
-    "05-lstm-finetune": runs.ClipRun,
-    "06-gradcam": runs.ExplainRun,
+    "01-data-split": notebook.SplitRun,
+    "02-resnet-binary": notebook.FrozenRun,
+    "03-efficientnet-kfold": notebook.KfoldRun,
+    "04-multitask-effv2": notebook.MultitaskRun,
+    "05-lstm-finetune": notebook.ClipRun,
+    "06-gradcam": notebook.ExplainRun,
 }
-SHARED = [field.name for field in dataclasses.fields(runs.RunConfig)]
+SHARED = [field.name for field in dataclasses.fields(notebook.RunConfig)]
 TAGS = {"parameters", "nbval-check-output", "nbval-ignore-output"}
 
 pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -66,15 +66,15 @@ def test_it_tells_and_the_library_does(path):
 def test_parameters_are_literals_and_exactly_the_settings_of_the_run(path):
     fields = [field.name for field in dataclasses.fields(RUNS[path.stem])]
     assert list(parameters(path)) == fields
-    assert fields[: len(SHARED)] == SHARED or not issubclass(RUNS[path.stem], runs.RunConfig)
+    assert fields[: len(SHARED)] == SHARED or not issubclass(RUNS[path.stem], notebook.RunConfig)
 
 
 def test_every_parameter_is_read_somewhere(path):
-    library = [file.read_text() for file in (ROOT / "dfdlib").rglob("*.py") if file.name != "runs.py"]
-    trained = {field.name for field in dataclasses.fields(runs.TrainConfig)}
-    notebook = "\n".join(source(cell) for cell in code_cells(path))
+    library = [file.read_text() for file in (ROOT / "dfdlib").rglob("*.py")]
+    trained = {field.name for field in dataclasses.fields(notebook.TrainConfig)}
+    told = "\n".join(source(cell) for cell in code_cells(path))
     for name in parameters(path):
-        in_run = re.search(rf"\brun\.{name}\b", "\n".join([notebook, *library]))
+        in_run = re.search(rf"\brun\.{name}\b", "\n".join([told, *library]))
         in_training = name in trained and any(re.search(rf"\bconfig\.{name}\b", text) for text in library)
         assert in_run or in_training, f"`{name}` is declared and never used"
 

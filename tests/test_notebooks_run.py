@@ -229,7 +229,7 @@ from dfdlib.manifest import scan
 results = report.Report("04-multitask-effv2", None)
 attempts = [
     lambda: demo.demo_manifest(20, size=64),
-    lambda: ImageDataset(scan(sys.argv[1]), 16),
+    lambda: ImageDataset(scan_images(sys.argv[1]), 16),
     lambda: results.save_table(pandas.DataFrame({"a": [1]}), "a.csv"),
     lambda: files.alone_in(results.out_dir).__enter__(),
     lambda: feedback.FeedbackStore(paths.data_root() / "feedback.db"),

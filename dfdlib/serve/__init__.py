@@ -1,6 +1,12 @@
 """Detectors behind a page and a REST interface; needs the packages of `dfdlib[serve]`."""
 
-from .app import create_app, run_server
-from .service import Service, Upload, UploadError
+import lazy_loader
 
-__all__ = ["Service", "Upload", "UploadError", "create_app", "run_server"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "app": ["create_app", "run_server"],
+        "feedback": ["FeedbackStore"],
+        "service": ["Service", "Upload", "UploadError"],
+    },
+)

@@ -14,14 +14,18 @@ from flask import Flask, Response, jsonify, request, send_file, send_from_direct
 from flask_cors import CORS
 from werkzeug.exceptions import HTTPException
 
-from .. import __version__
-from ..errors import DfdError
-from ..feedback import FeedbackStore
-from .service import Service, UploadError
+from dfdlib import __version__
+from dfdlib.core.errors import DfdError
+from dfdlib.serve.feedback import FeedbackStore
+from dfdlib.serve.service import Service, UploadError
 
 MAX_BYTES = 16 * 2**20
 """Larger requests are refused unread."""
+
+
 _PAGES = Path(__file__).with_name("pages")
+
+
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data: blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -30,7 +34,11 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+
+
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
 _log = logging.getLogger(__name__)
 
 

@@ -19,29 +19,38 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from ..errors import DfdError
-from ..explain import Explanation, heatmaps, overlay
-from ..folding import folded
-from ..imageio import ImageError, TooLargeError, UnknownFormatError
-from ..inference import judge, predictions_table
-from ..models import Detector
-from ..networks import Logits
-from ..pictures import Picture
-from ..resizing import reduce_image
+from dfdlib.core.errors import DfdError, ImageError, TooLargeError, UnknownFormatError
+from dfdlib.evaluation.tables import predictions_table
+from dfdlib.explain.heatmaps import Explanation, explain_images
+from dfdlib.images.picture import Picture, overlay, reduce_image
+from dfdlib.models.detector import Detector
+from dfdlib.models.fold_batchnorm import folded
+from dfdlib.models.forward import judge
+from dfdlib.models.networks import Logits
 
 MAX_PIXELS = 40_000_000
 """Larger uploads are refused before they are decoded."""
+
+
 _SHOWN_SIDE = 640
 """Longest side of the overlay that is sent back, in pixels."""
+
+
 _HEAT_SIDE = 256
 """Longest side of the colours alone, which are smooth: pages enlarge them at no loss."""
+
+
 _FAST_PNG = (
     *(cv2.IMWRITE_PNG_COMPRESSION, 1),
     *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY),
     *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG),
 )
+
+
 _REMEMBERED = 2000
 """Verdicts that feedback can refer to."""
+
+
 FIGURES = ("roc", "confusion_real_fake", "learning_curves", "generators")
 """Figures of a detector's own report that the dashboard shows."""
 
@@ -200,7 +209,7 @@ def _explained(detector: Detector, pixels: np.ndarray) -> tuple[Logits, Explanat
     """Return what a detector says of an image, with the heatmap where it can be explained."""
     if detector.name == "onnx":
         return judge(detector, torch.from_numpy(pixels).permute(0, 3, 1, 2)), None
-    explanation = heatmaps(detector, pixels, "predicted")
+    explanation = explain_images(detector, pixels, "predicted")
     return explanation.logits, explanation
 
 

@@ -1,0 +1,1 @@
+"""The command `dfd`: the front door of a shell."""

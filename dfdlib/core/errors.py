@@ -1,0 +1,35 @@
+"""The exceptions that dfdlib raises for bad input."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DfdError(ValueError):
+    """Bad input or a run that cannot go on: one sentence that names the file or setting, and the remedy.
+
+    Notebooks show the sentence alone: a reader who misspelt a folder needs no traceback.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython's hook for the text shown in place of a traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+def did_you_mean(name: str, known: Iterable[str], n: int = 3) -> str:
+    """Return `"; did you mean `a` or `b`?"` for the known names nearest to `name`, or an empty string."""
+    near = difflib.get_close_matches(str(name), list(known), n=n, cutoff=0.5)
+    return f"; did you mean {' or '.join(f'`{k}`' for k in near)}?" if near else ""
+
+
+class ImageError(DfdError):
+    """An image that cannot be read; the message names the file and the reason."""
+
+
+class UnknownFormatError(ImageError):
+    """A file that is no image, or of a format that is not read."""
+
+
+class TooLargeError(ImageError):
+    """An image of more pixels than are allowed."""

@@ -1,0 +1,87 @@
+"""Clips of videos as tensors: frames spread over each video, cropped to the face where that is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dfdlib.core.errors import DfdError
+from dfdlib.data.dataset import ImageDataset
+from dfdlib.images.faces import FaceDetector
+from dfdlib.images.picture import fit_image
+from dfdlib.images.video import read_subject
+
+
+class ClipDataset(ImageDataset):
+    """The readable videos of a manifest, each as one clip; batches hold images [B, T, 3, S, S]."""
+
+    def __init__(
+        self,
+        manifest: pd.DataFrame,
+        size: int,
+        n_frames: int,
+        categories: Sequence[str] = (),
+        workers: int = 0,
+        faces: FaceDetector | None = None,
+    ) -> None:
+        """Decode a clip of every video once, into the cache of decoded images.
+
+        Args:
+            manifest: A row a video, see `scan.scan_videos`.
+            size: Side of the square frames in pixels.
+            n_frames: Frames of a clip, see `video.read_frames`.
+            categories: See `ImageDataset`.
+            workers: See `ImageDataset`.
+            faces: Crop every frame to the main face; a video in which none is found counts as unreadable.
+
+        Raises:
+            DfdError: No video at all can be read.
+        """
+        self.n_frames = n_frames
+        self._load(manifest, _ClipReader(size, n_frames, faces), categories, workers)
+
+    def frames(self) -> ImageDataset:
+        """Return the single frames of the clips as images, with their `video` and `frame` in the manifest.
+
+        Raises:
+            DfdError: The clips do not fit the cache.
+        """
+        if self._pixels is None:
+            raise DfdError("the clips do not fit the cache; take fewer or shorter ones for single frames.")
+        single = object.__new__(ImageDataset)
+        single.__dict__.update(self.__dict__)
+        n, t = len(self.manifest), self.n_frames
+        manifest = self.manifest.loc[self.manifest.index.repeat(t)].reset_index(drop=True)
+        manifest["video"], manifest["frame"] = manifest["path"], np.tile(np.arange(t), n)
+        manifest["path"] = [
+            f"{video}#{frame}" for video, frame in zip(manifest["video"], manifest["frame"], strict=True)
+        ]
+        manifest.attrs = dict(self.manifest.attrs)
+        single.manifest = manifest
+        single._pixels = self._pixels.reshape(-1, *self._pixels.shape[2:])
+        single._rows = (self._rows[:, None] * t + np.arange(t)).reshape(-1)
+        single._set_targets()
+        return single
+
+
+@dataclass(frozen=True)
+class _ClipReader:
+    size: int
+    n_frames: int
+    faces: FaceDetector | None
+    kind: str = "clip"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.n_frames, self.size, self.size, 3
+
+    def __repr__(self) -> str:
+        return f"clips {self.size} {self.n_frames} {self.faces.name if self.faces else 'whole frames'}"
+
+    def __call__(self, path: Path) -> np.ndarray:
+        frames = read_subject(path, self.n_frames, self.faces)
+        return np.stack([fit_image(frame, self.size) for frame in frames])

@@ -1,0 +1,157 @@
+"""Images of a manifest as tensors: decoded once, served in batches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dfdlib.core.errors import DfdError
+from dfdlib.data.cache import Reader, _decode
+from dfdlib.data.manifest import root_of
+from dfdlib.images.decode import read_image
+from dfdlib.images.picture import fit_image, read_picture
+
+
+class Batch(TypedDict):
+    """What the loaders yield."""
+
+    image: Tensor
+    """uint8 [B, 3, H, W], channels-last in memory."""
+    fake: Tensor
+    """float32 [B]: 1 fake, 0 real, NaN not known."""
+    category: Tensor
+    """int64 [B], position among the detector's categories; -1 not known."""
+    index: Tensor
+    """int64 [B], position in the data set."""
+
+
+@dataclass(frozen=True)
+class _ImageReader:
+    size: int
+    kind: str = "image"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.size, self.size, 3
+
+    def __call__(self, path: Path) -> np.ndarray:
+        return read_picture(path).fitted(self.size)
+
+
+class ImageDataset(Dataset):
+    """The readable images of a manifest, fitted to one size."""
+
+    def __init__(
+        self, manifest: pd.DataFrame, size: int, categories: Sequence[str] = (), workers: int = 0
+    ) -> None:
+        """Decode every image once, into a cache on disk that later runs use again.
+
+        Args:
+            manifest: See `manifest`; its index is replaced by 0…n-1.
+            size: Side of the square images in pixels, see `picture.fit_image`.
+            categories: Names whose positions become the `category` targets.
+            workers: Threads that decode; 0 for one a core.
+
+        Raises:
+            DfdError: No image at all can be read. Single unreadable images are left out and listed in
+                `unreadable` (columns `path`, `error`).
+        """
+        self._load(manifest, _ImageReader(size), categories, workers)
+
+    def _load(self, manifest: pd.DataFrame, reader: Reader, categories: Sequence[str], workers: int) -> None:
+        """Decode every row of the manifest once, whatever the reader makes of it."""
+        self._reader, self.size, self.categories = reader, reader.shape[-2], tuple(categories)
+        pixels, errors = _decode(manifest, reader, workers or os.cpu_count() or 1)
+        self.unreadable = pd.DataFrame(errors, columns=["path", "error"])
+        readable = ~manifest["path"].isin(self.unreadable["path"]).to_numpy()
+        if not readable.any():
+            raise DfdError(
+                f"none of the {len(manifest)} {reader.kind}s can be read, e.g. {errors[0][1] if errors else ''}"
+            )
+        self.manifest = manifest[readable].reset_index(drop=True)
+        self._pixels, self._rows = pixels, np.flatnonzero(readable)
+        self._set_targets()
+
+    def _set_targets(self) -> None:
+        label = self.manifest["label"].map({"real": 0.0, "fake": 1.0})
+        places = {name: place for place, name in enumerate(self.categories)}
+        codes = [places.get(name, -1) for name in self.manifest["category"]]
+        self.fake = torch.from_numpy(label.to_numpy(np.float32, na_value=np.nan).copy())
+        self.category = torch.tensor(codes, dtype=torch.int64)
+
+    def subset(self, chosen: pd.Series | np.ndarray) -> ImageDataset:
+        """Return the images that a boolean mask [n] chooses; the cache is shared.
+
+        Raises:
+            ValueError: Not a mask of as many booleans; positions would be taken for one unnoticed.
+        """
+        mask = np.asarray(chosen)
+        if mask.dtype != bool or mask.shape != (len(self),):
+            raise ValueError(f"a mask of {len(self)} booleans chooses images, not {mask.dtype} {mask.shape}.")
+        positions = np.flatnonzero(mask)
+        part = object.__new__(type(self))
+        part.__dict__.update(self.__dict__)
+        part.manifest = self.manifest.iloc[positions].reset_index(drop=True)
+        part._rows = self._rows[positions]
+        part._set_targets()
+        return part
+
+    def head(self, n: int) -> ImageDataset:
+        """Return the first `n` images, or all where there are fewer."""
+        return self.subset(np.arange(len(self)) < n)
+
+    def pixels(self) -> Tensor:
+        """Return all images, uint8 [N, 3, S, S] (of clips [N, T, 3, S, S])."""
+        return self.__getitems__(range(len(self)))["image"]
+
+    def split(self, name: str) -> ImageDataset:
+        """Return the images of one split, `train`, `val` or `test`; it may be empty."""
+        return self.subset((self.manifest["split"] == name).to_numpy())
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.manifest)
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Return a batch at once, which is many times faster than image by image."""
+        positions = np.asarray(indices, np.int64)
+        if self._pixels is not None:
+            images = self._pixels[self._rows[positions]]
+        else:
+            root = root_of(self.manifest)
+            names = self.manifest["path"].iloc[positions]
+            images = np.stack([self._reader(root / name) for name in names])
+        return Batch(
+            image=torch.from_numpy(images).movedim(-1, -3),
+            fake=self.fake[positions],
+            category=self.category[positions],
+            index=torch.from_numpy(positions),
+        )
+
+    def __getitem__(self, index: int) -> Batch:
+        """Return a batch of one."""
+        return self.__getitems__([index])
+
+
+def masks_of(dataset: ImageDataset) -> np.ndarray:
+    """Return the manipulated regions of images, bool [N, S, S]; nothing is set where none is known.
+
+    An image that was manipulated as a whole counts as unknown too: no place in it would be wrong.
+    """
+    size, root = dataset.size, root_of(dataset.manifest)
+    masks = np.zeros((len(dataset), size, size), bool)
+    names = dataset.manifest["mask"] if "mask" in dataset.manifest else [None] * len(dataset)
+    for mask, name in zip(masks, names, strict=True):
+        if isinstance(name, str):
+            region = fit_image(read_image(root / name), size)[..., 0] > 127
+            mask[:] = region & (not region.all())
+    return masks

@@ -1,0 +1,81 @@
+"""Batches of a data set, in an order that keeps the images of a group together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from dfdlib.data.dataset import Batch, ImageDataset
+
+
+class GroupShuffle(Sampler):
+    """A new order each epoch in which the images of a group stay together.
+
+    A fake then meets its own original in one batch, which takes the content out of the comparison
+    (Shiohara & Yamasaki 2022, arXiv:2204.08376, train on such pairs). Without groups it is a plain shuffle.
+    The order depends on the seed and the epoch alone.
+    """
+
+    def __init__(self, dataset: ImageDataset, seed: int, balance: str = "none", batch_size: int = 1) -> None:
+        """Order a data set.
+
+        Args:
+            dataset: The images.
+            seed: Draws the order.
+            balance: `oversample`, `downsample` or anything else for neither.
+            batch_size: The epoch ends with a whole batch, if it has one at all.
+        """
+        self._codes = pd.factorize(dataset.manifest["group"])[0]
+        self._classes = [np.flatnonzero(dataset.fake.numpy() == label) for label in (0, 1)]
+        self._seed, self.epoch = seed, 0
+        sizes = [len(members) for members in self._classes]
+        self._size = {"oversample": max(sizes), "downsample": min(sizes)}.get(balance)
+        drawn = len(self._codes) if self._size is None else 2 * self._size
+        self._length = drawn - drawn % batch_size or drawn
+
+    def __len__(self) -> int:
+        """Return the number of images an epoch."""
+        return self._length
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield positions in the data set."""
+        rng = np.random.default_rng([self._seed, self.epoch])
+        order = rng.permutation(self._codes.max() + 1)
+        chosen = np.arange(len(self._codes))
+        if self._size is not None:
+            chosen = np.concatenate([self._draw(members, rng) for members in self._classes])
+        places = np.lexsort((rng.random(len(chosen)), order[self._codes[chosen]]))[: self._length]
+        return iter(chosen[places].tolist())
+
+    def _draw(self, members: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Draw as many as wanted: each once before any is repeated."""
+        rounds = -(-self._size // len(members))
+        return np.concatenate([rng.permutation(members) for _ in range(rounds)])[: self._size]
+
+
+def make_loader(
+    dataset: ImageDataset, batch_size: int, sampler: Sampler | None = None, workers: int = 0
+) -> DataLoader:
+    """Return a loader of `Batch`es.
+
+    Given a sampler (training), a last batch that is not full is left out: batch normalisation cannot learn
+    from one image. Worker processes pay only where images are decoded each epoch; from the cache they cost.
+    """
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        drop_last=sampler is not None and len(sampler) >= batch_size,
+        num_workers=(workers or os.cpu_count() or 1) if dataset._pixels is None else 0,
+        collate_fn=_as_it_is,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch

@@ -1,0 +1,210 @@
+"""The manifest: a table with a row an image, made from any folder layout, checked on every load."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path, PureWindowsPath
+
+import numpy as np
+import pandas as pd
+
+from dfdlib.core.errors import DfdError
+from dfdlib.core.files import file_sample, write_csv
+from dfdlib.data.splits import assert_disjoint, complete_splits
+
+COLUMNS = ("path", "label", "category", "split", "group", "generator")
+
+
+LABELS = ("real", "fake")
+
+
+SPLITS = ("train", "val", "test")
+
+
+_SAMPLE_BYTES = 4096
+
+
+def prepare(manifest: pd.DataFrame, seed: int = 0, max_images: int = 0) -> pd.DataFrame:
+    """Return a manifest with all splits, a sample of it where that is wanted, and checked; see `open_data`."""
+    manifest = complete_splits(manifest, seed)
+    for split, label in ((split, label) for split in ("train", "val") for label in LABELS):
+        if not ((manifest["split"] == split) & (manifest["label"] == label)).any():
+            groups = manifest.loc[manifest["label"] == label, "group"].nunique()
+            raise DfdError(
+                f"the {split} split of {root_of(manifest)} has no {label} image ({groups} groups of {label} images in "
+                "all); add images of more sources, or state the splits in folders or a manifest."
+            )
+    manifest = subsample(manifest, max_images, seed)
+    validate(manifest)
+    return manifest
+
+
+def validate(manifest: pd.DataFrame) -> None:
+    """Check columns, values, and that no group crosses splits.
+
+    Raises:
+        DfdError: The first thing that is wrong.
+    """
+    missing = [name for name in COLUMNS if name not in manifest]
+    if missing:
+        raise DfdError(f"the manifest lacks the columns {', '.join(missing)}; it needs {', '.join(COLUMNS)}.")
+    for column, allowed in (("label", LABELS), ("split", SPLITS)):
+        strange = manifest[column][manifest[column].notna() & ~manifest[column].isin(allowed)]
+        if len(strange):
+            raise DfdError(
+                f"the manifest has {column} {strange.iloc[0]!r} for {manifest.loc[strange.index[0], 'path']}; "
+                f"it must be one of {', '.join(allowed)}, or empty."
+            )
+    for column in ("path", "group"):
+        if manifest[column].isna().any():
+            raise DfdError(f"the manifest has a row without a {column}; fill it in.")
+    twice = manifest["path"][manifest["path"].duplicated()]
+    if len(twice):
+        raise DfdError(f"the manifest lists {twice.iloc[0]} more than once; keep one row.")
+    assert_disjoint(manifest)
+
+
+def write_manifest(manifest: pd.DataFrame, csv_path: str | Path) -> None:
+    """Write a manifest atomically; what is missing becomes an empty field.
+
+    Where the file does not lie in the folder of the images, a column `root` says where that is from there.
+    """
+    folder, table = Path(csv_path).parent, manifest
+    if "root" in manifest.attrs and root_of(manifest).resolve() != folder.resolve():
+        table = manifest.assign(root=os.path.relpath(root_of(manifest).resolve(), folder.resolve()))
+    write_csv(table, csv_path)
+
+
+def read_manifest(csv_path: str | Path, root: str | Path | None = None) -> pd.DataFrame:
+    """Read and check a manifest.
+
+    Args:
+        csv_path: The file that `write_manifest` wrote.
+        root: The folder that its paths start from; when not given, what the file says in a column `root`,
+            or the folder of the file.
+
+    Raises:
+        DfdError: No such file, no manifest, paths that leave the root, or images that are not there.
+    """
+    csv_path = Path(csv_path)
+    try:
+        manifest = pd.read_csv(csv_path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise DfdError(f"no manifest at {csv_path}; check the path.") from None
+    except (OSError, ValueError) as error:
+        raise DfdError(f"{csv_path} cannot be read as a manifest ({error}).") from error
+    manifest = manifest.astype(object).where(manifest != "", None)
+    stated = manifest.pop("root").iloc[0] if "root" in manifest and len(manifest) else None
+    root = Path(root) if root is not None else csv_path.parent / (stated or "")
+    manifest.attrs["root"] = os.path.normpath(root)
+    if manifest.empty:
+        raise DfdError(f"{csv_path} lists no image; write it again from the images.")
+    validate(manifest)
+    for column in manifest.columns.intersection(["path", "mask"]):
+        for path in manifest[column].dropna():
+            if _leaves(path):
+                raise DfdError(
+                    f"{csv_path} lists {path!r}, which leaves its root; make paths relative to the root."
+                )
+    missing = [path for path in manifest["path"].iloc[:20] if not (root / path).exists()]
+    if missing:
+        raise DfdError(
+            f"{csv_path} lists {missing[0]}, which is not in {root}; pass root= with the image folder."
+        )
+    return manifest
+
+
+def root_of(manifest: pd.DataFrame) -> Path:
+    """Return the folder that the paths start from. Raises `DfdError` where the table does not know it."""
+    if "root" not in manifest.attrs:
+        raise DfdError("the manifest does not know its folder; set manifest.attrs['root'].")
+    return Path(manifest.attrs["root"])
+
+
+def subsample(manifest: pd.DataFrame, max_images: int, seed: int = 0) -> pd.DataFrame:
+    """Draw at most `max_images` images, even over label and category; 0 takes all.
+
+    Each split keeps its share. Groups are taken whole as long as they fit. Fewer than one image for each split and label (and category,
+    where the number allows) are never drawn, so that no class vanishes.
+    """
+    if not max_images or len(manifest) <= max_images:
+        return manifest
+    keys = [manifest[name].fillna("") for name in ("split", "label", "category")]
+    strata = pd.MultiIndex.from_arrays(keys).factorize(sort=True)[0]
+    if strata.max() >= max_images:
+        strata = pd.MultiIndex.from_arrays(keys[:2]).factorize(sort=True)[0]
+    split_of = pd.Series(pd.factorize(keys[0])[0]).groupby(strata).first()
+    share = split_of.map(pd.Series(pd.factorize(keys[0])[0]).value_counts(normalize=True))
+    quota = np.maximum(1, (max_images * share / split_of.map(split_of.value_counts())).to_numpy(int))
+    positions: dict[str, list[int]] = {}
+    for position, group in enumerate(manifest["group"]):
+        positions.setdefault(group, []).append(position)
+    names = sorted(positions)
+    chosen: list[int] = []
+    for i in np.random.default_rng(seed).permutation(len(names)):
+        members = positions[names[i]]
+        if all(quota[strata[position]] > 0 for position in members):
+            for position in members:
+                if quota[strata[position]] > 0:
+                    chosen.append(position)
+                    quota[strata[position]] -= 1
+    return manifest.iloc[sorted(chosen)].reset_index(drop=True)
+
+
+def categories_of(manifest: pd.DataFrame) -> tuple[str, ...]:
+    """Return the names of the categories of the training images, sorted."""
+    return tuple(sorted(manifest.loc[manifest["split"] == "train", "category"].dropna().unique()))
+
+
+def summary(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Count the images: a row for each split and category, a column for each label."""
+    filled = manifest[["split", "category", "label"]].fillna(
+        {"category": "–", "label": "unlabelled", "split": "–"}
+    )
+    order = [name for name in (*SPLITS, "–") if name in set(filled["split"])]
+    columns = [name for name in (*LABELS, "unlabelled") if name in set(filled["label"])]
+    counts = filled.value_counts().unstack("label", fill_value=0)
+    return counts.reindex(order, level="split")[columns].rename_axis(columns=None)
+
+
+def fingerprint(manifest: pd.DataFrame) -> str:
+    """Return 16 hex digits that change with the rows and with the image files.
+
+    Of a file it covers the size and the first and last 4 KB. Where the data lies and the order of the rows
+    do not matter.
+    """
+    root, digest = root_of(manifest), hashlib.blake2b(digest_size=8)
+    table = manifest[list(COLUMNS)].fillna("").astype(str).sort_values("path")
+    for row in table.itertuples(index=False):
+        digest.update("\0".join(row).encode(errors="surrogatepass"))
+        digest.update(file_sample(root / row.path, _SAMPLE_BYTES) or b"missing")
+    return digest.hexdigest()
+
+
+def _leaves(path: str) -> bool:
+    """Whether a path leads out of its folder, on any system."""
+    if path[:1] not in ("", "/", ".") and not any(mark in path for mark in ("\\", ":", "..")):
+        return False  # at once, for the sake of large folders
+    pure = PureWindowsPath(path)  # knows every way to leave a folder, slashes of both kinds
+    return bool(pure.drive or pure.root or ".." in pure.parts or not pure.parts)
+
+
+_SAMPLE_BYTES = 65_536
+
+
+def content_digests(manifest: pd.DataFrame) -> np.ndarray:
+    """Return a digest of each file, int64 [N]: of its size and its first and last 64 KB; 0 where it is not there.
+
+    The same bytes under another name have the same digest; a file that was saved anew has another one
+    (`duplicates.find_duplicates` finds those).
+    """
+    root = root_of(manifest)
+    return np.array([_digest(root / path) for path in manifest["path"]], np.int64)
+
+
+def _digest(path: Path) -> int:
+    content = file_sample(path, _SAMPLE_BYTES)
+    if content is None:  # a frame of a video, or a folder of frames
+        return 0
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little", signed=True)

@@ -1,0 +1,18 @@
+"""The pixels of one file: decoded, fitted to a square, degraded, forged; faces and videos.
+
+No table and no label is known here.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "decode": ["IMAGE_SUFFIXES", "decode_image", "read_image", "write_image"],
+        "degrade": ["DEGRADATIONS", "Degradation"],
+        "faces": ["Face", "FaceDetector", "crop_face", "follow_face"],
+        "forge": ["FAMILIES", "STRENGTHS", "forge_image"],
+        "picture": ["Picture", "fit_image", "overlay", "read_picture", "reduce_image"],
+        "video": ["VIDEO_SUFFIXES", "read_frames", "read_subject"],
+    },
+)

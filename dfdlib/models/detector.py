@@ -1,0 +1,115 @@
+"""Detectors: one registry, one output contract, and everything that is needed to use one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from dfdlib.core.errors import DfdError, did_you_mean
+from dfdlib.models.backbones import SCRATCH
+from dfdlib.models.clip_network import CnnLstm
+from dfdlib.models.networks import CustomCnn, TimmNetwork, ViewHeads
+
+
+@dataclass
+class Detector:
+    """A network and all that is needed to use it; `checkpoint` writes it to one file."""
+
+    network: nn.Module
+    """Images [B, 3, H, W], uint8 or float in [0, 1], to `Logits`. Normalises them itself."""
+    name: str
+    """The network's key in `NETWORKS`."""
+    arguments: dict[str, Any]
+    """The network's arguments; with `name` they rebuild it."""
+    image_size: int
+    """Side of the square that images are fitted to, in pixels."""
+    categories: tuple[str, ...] = ()
+    n_frames: int = 0
+    """Frames of the clips that it looks at; 0 for single images."""
+    threshold: float = 0.5
+    """An image is called fake from this `p_fake` on; chosen on validation images."""
+    band: tuple[float, float] | None = None
+    """From the first up to the second `p_fake` the verdict is "can't tell" (see `calibration.abstain_band`);
+    None where no band was fitted."""
+    temperature: float = 1.0
+    """Divides the fake logit before the sigmoid (Guo et al. 2017); fitted on validation images."""
+    origin: str = SCRATCH
+    """Where the backbone's first weights came from."""
+    seen: np.ndarray | None = None
+    """Digests of the training and validation images, int64, see `manifest.content_digests`; None where unknown."""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """Training settings, data and versions; for the record only."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next((weight.device for weight in self.network.parameters()), torch.device("cpu"))
+
+    @property
+    def target_layer(self) -> str:
+        """Dotted name of the network's last feature map, which Grad-CAM looks at."""
+        return self.network.target_layer
+
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "timm": TimmNetwork,
+    "cnn": CustomCnn,
+    "cnn-lstm": CnnLstm,
+    "heads": ViewHeads,
+}
+"""Every kind of network, by the name that checkpoints know it by."""
+
+
+def create_network(name: str, **arguments: Any) -> nn.Module:
+    """Build a network by name. Raises `DfdError` for an unknown name or arguments that do not fit it."""
+    if name not in NETWORKS:
+        raise DfdError(
+            f"unknown network `{name}`{did_you_mean(name, NETWORKS) or '.'} Known: {', '.join(NETWORKS)}."
+        )
+    try:
+        return NETWORKS[name](**arguments)
+    except TypeError as error:
+        raise DfdError(f"the network `{name}` cannot be built from {arguments}: {error}.") from error
+
+
+def create_detector(
+    backbone: str,
+    image_size: int,
+    categories: Sequence[str] = (),
+    pretrained: str = "auto",
+    weights: str = "",
+    seed: int = 0,
+    n_frames: int = 0,
+    **switches: Any,
+) -> Detector:
+    """Build a detector: real/fake, and the category too where categories are given.
+
+    Args:
+        backbone: Any timm model name (`tf_efficientnetv2_b0` is small enough for a CPU), or `cnn` for
+            `networks.CustomCnn`.
+        image_size: Side of the square input in pixels.
+        categories: Names of the categories; fewer than two make a detector without a category head.
+        pretrained: `auto` or `none`, see `backbones.create_backbone`.
+        weights: A local file of backbone weights.
+        seed: Draws the weights that start at random.
+        n_frames: Frames of a clip, for `clip_network.CnnLstm` over the backbone; 0 for single images.
+        switches: Further arguments of the network, such as `residual` and `stem_stride`.
+
+    Raises:
+        DfdError: Unknown backbone, or weights that do not fit.
+    """
+    categories = tuple(categories) if len(categories) > 1 else ()
+    arguments = {"n_categories": len(categories), **switches}
+    name, start = "cnn", {}
+    if backbone != name:
+        name, start = "cnn-lstm" if n_frames else "timm", {"pretrained": pretrained, "weights": weights}
+        arguments = {"backbone": backbone, **arguments}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = create_network(name, **arguments, **start)
+    return Detector(network, name, arguments, image_size, categories, n_frames, origin=network.origin)

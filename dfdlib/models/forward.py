@@ -1,0 +1,107 @@
+"""The forward pass: logits of a batch, averaged over the views of test-time augmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dfdlib.core.errors import DfdError, did_you_mean
+from dfdlib.core.machine import keep_freed_memory
+from dfdlib.models.detector import Detector
+from dfdlib.models.networks import Logits
+
+_MARGIN = 1 / 16
+
+
+def flip(images: Tensor) -> Tensor:
+    """Mirror images [B, C, S, S]."""
+    return images.flip(-1)
+
+
+def turn(images: Tensor) -> Tensor:
+    """Turn images [B, C, S, S] by 90 degrees."""
+    return images.rot90(1, (-2, -1))
+
+
+def crop(images: Tensor) -> Tensor:
+    """Cut a sixteenth off each side of images [B, C, S, S], and scale the rest to the old size."""
+    size, margin = images.shape[-1], max(1, round(images.shape[-1] * _MARGIN))
+    return _resized(images[..., margin : size - margin, margin : size - margin], size)
+
+
+def shrink(images: Tensor) -> Tensor:
+    """Reduce images [B, C, S, S] by an eighth; the border mirrors what is inside."""
+    size, margin = images.shape[-1], max(1, round(images.shape[-1] * _MARGIN))
+    small = _resized(images, size - 2 * margin)
+    return F.pad(small, (margin, margin, margin, margin), mode="reflect")
+
+
+VIEWS: dict[str, Callable[[Tensor], Tensor]] = {"flip": flip, "turn": turn, "crop": crop, "shrink": shrink}
+"""Views by name; images uint8 or float in [0, 1] go in, the same or float come out."""
+
+
+DEFAULT_VIEWS = ("flip", "crop", "shrink")
+"""With the image as it is, four views."""
+
+
+def check_views(names: Sequence[str]) -> None:
+    """Refuse a view that does not exist. Raises `DfdError` that names the nearest one."""
+    for name in names:
+        if name not in VIEWS:
+            raise DfdError(
+                f"unknown view `{name}`{did_you_mean(name, VIEWS) or '.'} Known: {', '.join(VIEWS)}."
+            )
+
+
+def views_of(text: str) -> list[str]:
+    """Return the names in a text such as `flip, crop`. Raises `DfdError`, see `check_views`."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    check_views(names)
+    return names
+
+
+def _resized(images: Tensor, size: int) -> Tensor:
+    pixels = images.float() / 255 if images.dtype == torch.uint8 else images
+    return F.interpolate(pixels, (size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+_CPU_PART = 16
+"""Images at once on a CPU: the maps of many do not fit its caches, and with fewer PyTorch has only a slow way
+of 1×1 convolutions on one core (see benchmarks/inference.py)."""
+
+
+@torch.inference_mode()
+def judge(detector: Detector, images: Tensor, tta: Sequence[str] = ()) -> Logits:
+    """Return the logits of a batch in full precision, on the CPU, averaged over the views.
+
+    Args:
+        detector: A trained detector; put in evaluation mode.
+        images: uint8 [B, 3, S, S] at the detector's size, or clips [B, T, 3, S, S].
+        tta: Names of `forward.VIEWS` beside the image as it is.
+
+    Raises:
+        DfdError: Unknown view.
+    """
+    check_views(tta)
+    keep_freed_memory()
+    network = detector.network.eval()
+    parts = images.split(_CPU_PART if detector.device.type == "cpu" else max(1, len(images)))
+    judged = [_judge_views(network, part.to(detector.device), tta) for part in parts]
+    fake = torch.cat([one.fake for one in judged])
+    if judged[0].category is None:
+        return Logits(fake, None)
+    return Logits(fake, torch.cat([one.category for one in judged]))
+
+
+def _judge_views(network: nn.Module, images: Tensor, tta: Sequence[str]) -> Logits:
+    seen = [network(images)]
+    for name in tta:
+        view = VIEWS[name](images.flatten(0, -4)).unflatten(0, images.shape[:-3])
+        seen.append(network(view))
+    fake = torch.stack([one.fake for one in seen]).mean(0).cpu()
+    if seen[0].category is None:
+        return Logits(fake, None)
+    return Logits(fake, torch.stack([one.category for one in seen]).mean(0).cpu())

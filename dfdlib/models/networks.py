@@ -1,0 +1,256 @@
+"""Networks: images or clips in, logits out; each normalises its own input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from timm.layers.cbam import CbamModule
+from torch import Tensor, nn
+
+from dfdlib.core.errors import DfdError
+from dfdlib.models.backbones import SCRATCH, Truncated, create_backbone, set_stem_stride, widen_stem
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Logits(NamedTuple):
+    """What every network returns."""
+
+    fake: Tensor
+    """float [B]; positive means fake."""
+    category: Tensor | None
+    """float [B, C], in the order of the detector's categories; None without a category head."""
+
+
+class HighPassResidual(nn.Module):
+    """What a 3×3 high-pass filter leaves of each colour, clipped, as extra channels.
+
+    The second-order "square 3×3" filter of the steganalysis rich model (Fridrich & Kodovský 2012), used on
+    manipulated images by Zhou et al. 2018 (arXiv:1805.04953). Content is large and traces are small, so the
+    residual is brought to unit scale and clipped.
+    """
+
+    def __init__(self, scale: float = 4.0, clip: float = 3.0) -> None:
+        """Set the scale (grey levels of 255 that become 1) and the bound after scaling."""
+        super().__init__()
+        kernel = torch.tensor([[-1.0, 2, -1], [2, -4, 2], [-1, 2, -1]]) / 4
+        self.register_buffer("kernel", (kernel * 255 / scale).expand(3, 1, 3, 3).clone(), persistent=False)
+        self.clip = clip
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map float [B, 3, H, W] in [0, 1] to float [B, 3, H, W] in [-clip, clip]."""
+        padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
+        return F.conv2d(padded, self.kernel, groups=3).clamp(-self.clip, self.clip)
+
+
+class Normalize(nn.Module):
+    """Pixels to network input: mean and standard deviation per colour, then the residual if wanted."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], residual: bool) -> None:
+        """Set mean and standard deviation of pixels in [0, 1]."""
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+        self.residual = HighPassResidual() if residual else None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map uint8 or float [0, 1] images [B, 3, H, W] to float [B, 3 or 6, H, W]."""
+        # Filters at the scale of single grey levels need full precision whatever the backbone runs in.
+        with torch.autocast(images.device.type, enabled=False):
+            if self.residual is None:  # each pass over the pixels costs as much as a small layer
+                scale, shift = 1 / self.std, -self.mean / self.std
+                if images.dtype == torch.uint8:
+                    return _scaled(images, scale / 255, shift)
+                return images.float() * scale + shift
+            pixels = images.float() / 255 if images.dtype == torch.uint8 else images
+            return torch.cat([(pixels - self.mean) / self.std, self.residual(pixels)], 1)
+
+
+def _scaled(images: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Map uint8 images [B, C, H, W] to float32 `images * scale + shift`; these are [1, C, 1, 1].
+
+    Where the colours lie side by side, whole rows are scaled in one pass: a loop over three colours takes five
+    times as long.
+    """
+    pixels = images.permute(0, 2, 3, 1).float()
+    if not pixels.is_contiguous():
+        return images.float() * scale + shift
+    rows, width = pixels.flatten(2), images.shape[3]
+    torch.addcmul(shift.flatten().repeat(width), rows, scale.flatten().repeat(width), out=rows)
+    return pixels.permute(0, 3, 1, 2)
+
+
+class ContextHead(nn.Module):
+    """A category head on an early feature map, whose units see too little to know an object.
+
+    Three strided pairs of convolutions widen what is seen to the whole image at little cost; the image itself,
+    reduced to the size of the map, stands beside features that were learned for traces. What is where in a grid
+    of 4 x 4 is kept: an average over the image forgets that wheels are below, and trusts what was pasted.
+    """
+
+    def __init__(self, n_features: int, n_categories: int) -> None:
+        """Map features [B, F, h, w] and images [B, C, H, W] to logits."""
+        super().__init__()
+        layers: list[nn.Module] = []
+        for narrow, wide in pairwise([n_features + 3, 128, 192, 256]):
+            for n_in, stride in ((narrow, 2), (wide, 1)):
+                layers += [
+                    nn.Conv2d(n_in, wide, 3, stride, 1, bias=False),
+                    nn.BatchNorm2d(wide),
+                    nn.SiLU(inplace=True),
+                ]
+        self.widen = nn.Sequential(*layers)
+        layers = [nn.Conv2d(256, 64, 1, bias=False), nn.BatchNorm2d(64), nn.SiLU(inplace=True)]
+        self.narrow = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten())
+        self.classify = nn.Sequential(nn.Dropout(0.5), nn.Linear(64 * 4 * 4, n_categories))
+
+    def forward(self, features: Tensor, images: Tensor) -> Tensor:
+        """Return logits [B, n_categories]; of the images, the first three channels are looked at."""
+        small = F.adaptive_avg_pool2d(images[:, :3], features.shape[-2:])
+        return self.classify(self.narrow(self.widen(torch.cat([features, small], 1))))
+
+
+class Heads(nn.Module):
+    """A real/fake head and, given categories, a category head beside it, each one linear layer."""
+
+    def __init__(self, n_features: int, n_categories: int = 0, drop_rate: float = 0.1) -> None:
+        """Set the sizes; `drop_rate` is the dropout of the features."""
+        super().__init__()
+        self.dropout = nn.Dropout(drop_rate)
+        self.fake = nn.Linear(n_features, 1)
+        self.category = nn.Linear(n_features, n_categories) if n_categories else None
+
+    def forward(self, features: Tensor) -> Logits:
+        """Map features [B, F] to `Logits`."""
+        features = self.dropout(features)
+        category = self.category(features).float() if self.category is not None else None
+        return Logits(self.fake(features).squeeze(1).float(), category)
+
+
+class ViewHeads(Heads):
+    """Heads alone, on features that were computed beforehand of several views of each image."""
+
+    def forward(self, features: Tensor) -> Logits:
+        """Map features [B, V, F] to `Logits`: of a random view each in training, of the first one otherwise."""
+        views = torch.zeros(len(features), dtype=torch.int64, device=features.device)
+        if self.training:
+            views.random_(features.shape[1])
+        return super().forward(features[torch.arange(len(features), device=features.device), views])
+
+
+class TimmNetwork(nn.Module):
+    """A timm backbone with a real/fake head and, given categories, a category head."""
+
+    def __init__(
+        self,
+        backbone: str,
+        n_categories: int = 0,
+        residual: bool = False,
+        stem_stride: int = 0,
+        stages: int = 0,
+        attention: bool = False,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        drop_rate: float = 0.1,
+        pretrained: str = "none",
+        weights: str = "",
+    ) -> None:
+        """Build the network.
+
+        Args:
+            backbone: Any timm model name.
+            n_categories: Size of the category head; 0 for none.
+            residual: Add `HighPassResidual` channels to RGB.
+            stem_stride: Stride of the first convolution; 0 leaves it.
+            stages: Feature maps of the backbone to keep, see `Truncated`; 0 keeps all of it.
+            attention: Weigh channels and places of the last feature map by CBAM (Woo et al. 2018,
+                arXiv:1807.06521).
+            mean: Mean of RGB pixels in [0, 1].
+            std: Their standard deviation.
+            drop_rate: Dropout before the heads.
+            pretrained: See `create_backbone`.
+            weights: See `create_backbone`.
+
+        Raises:
+            DfdError: Unknown backbone, weights that do not fit, or a switch that it cannot have.
+        """
+        super().__init__()
+        self.backbone, self.origin = create_backbone(backbone, pretrained, weights)
+        if stem_stride:
+            set_stem_stride(self.backbone, stem_stride)
+        if residual:
+            widen_stem(self.backbone, extra_channels=3, trained=self.origin != SCRATCH)
+        if stages:
+            self.backbone = Truncated(self.backbone, stages)
+        self.normalize = Normalize(mean, std, residual)
+        if attention and hasattr(self.backbone, "patch_embed"):
+            raise DfdError(
+                f"{backbone} has no feature map for `attention` to weigh; take a convolutional one."
+            )
+        self.attention = CbamModule(self.backbone.num_features) if attention else None
+        n_features = getattr(self.backbone, "head_hidden_size", None) or self.backbone.num_features
+        self.context = ContextHead(n_features, n_categories) if stages and n_categories else None
+        self.heads = Heads(n_features, 0 if stages else n_categories, drop_rate)
+
+    @property
+    def target_layer(self) -> str:
+        """Dotted name of the last feature map."""
+        if self.attention is not None:
+            return "attention"
+        if isinstance(self.backbone, Truncated):
+            return f"backbone.model.{self.backbone.last_module}"
+        return f"backbone.{self.backbone.feature_info[-1]['module']}"
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Map images [B, 3, H, W], uint8 or float in [0, 1], to features [B, F], as the heads take them."""
+        return self._pool(self._map(self.normalize(images)))
+
+    def forward(self, images: Tensor) -> Logits:
+        """Map images [B, 3, H, W], uint8 or float in [0, 1], to `Logits`."""
+        inputs = self.normalize(images)
+        features = self._map(inputs)
+        logits = self.heads(self._pool(features))
+        if self.context is None:
+            return logits
+        return Logits(logits.fake, self.context(features, inputs).float())
+
+    def _map(self, inputs: Tensor) -> Tensor:
+        truncated = isinstance(self.backbone, Truncated)
+        features = self.backbone(inputs) if truncated else self.backbone.forward_features(inputs)
+        return features if self.attention is None else self.attention(features)
+
+    def _pool(self, features: Tensor) -> Tensor:
+        if isinstance(self.backbone, Truncated):
+            return features.mean((2, 3))
+        return self.backbone.forward_head(features)
+
+
+class CustomCnn(nn.Module):
+    """A small network from scratch on raw pixels: three convolutions, global pooling, 64 hidden units."""
+
+    origin = SCRATCH
+    target_layer = "maps.2"
+
+    def __init__(self, n_categories: int = 0, drop_rate: float = 0.3) -> None:
+        """Build the network; `n_categories` 0 makes no category head."""
+        super().__init__()
+        blocks = [
+            nn.Sequential(nn.Conv2d(narrow, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU())
+            for narrow, wide in pairwise([3, 32, 64, 128])
+        ]
+        self.maps = nn.ModuleList(blocks)
+        self.hidden = nn.Linear(128, 64)
+        self.heads = Heads(64, n_categories, drop_rate)
+
+    def forward(self, images: Tensor) -> Logits:
+        """Map images [B, 3, H, W], uint8 or float in [0, 1], to `Logits`."""
+        features = images.float() / 255 if images.dtype == torch.uint8 else images
+        for block in self.maps:
+            features = block(features)
+            if block is not self.maps[-1]:
+                features = F.max_pool2d(features, 2)
+        return self.heads(self.hidden(features.mean((2, 3))).relu())

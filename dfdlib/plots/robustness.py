@@ -1,0 +1,155 @@
+"""Figures of robustness and generalisation: curves over degradations, and who was tested on what."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from dfdlib.core.errors import DfdError
+from dfdlib.plots.style import _DASHES, GREY, SERIES, _shown, _styled
+
+_NAMES = {"auc": "AUC", "balanced_accuracy": "balanced accuracy"}
+
+
+_MARKS = "os^Dvp*X"
+
+
+_CHANCE = 0.5
+
+
+_AXES = {
+    "left_out": "trained without",
+    "generator": "tested on the fakes of",
+    "detector": "detector",
+    "dataset": "tested on",
+}
+
+
+@_styled
+def robustness_curves(table: pd.DataFrame, metric: str = "auc") -> Figure:
+    """Show what each degradation costs: a panel a degradation, a line with its band a detector.
+
+    The levels stand side by side at equal distances, from the images as they are to the strongest level.
+
+    Args:
+        table: See `robustness.measure_robustness`; at most 8 detectors.
+        metric: `auc` or `balanced_accuracy`, which is at each detector's own threshold.
+
+    Raises:
+        DfdError: An unknown metric, too many detectors, or no value is known.
+    """
+    if metric not in _NAMES:
+        raise DfdError(f"curves are of {' or '.join(_NAMES)}, not of {metric!r}.")
+    detectors = list(table["detector"].unique())
+    if len(detectors) > len(SERIES):
+        raise DfdError(f"curves of {len(detectors)} detectors cannot be told apart; choose {len(SERIES)}.")
+    if not table[metric].notna().any():
+        raise DfdError("no value is known; the metric needs real and fake images.")
+    names = list(table["degradation"].unique())
+    n_columns = min(3, len(names))
+    n_rows = -(-len(names) // n_columns)
+    size = (max(3.1 * n_columns, 4.6), 2.6 * n_rows + 1.0)
+    figure, axes = plt.subplots(n_rows, n_columns, figsize=size, sharey=True, squeeze=False)
+    for axis in axes.flat[len(names) :]:
+        axis.set_visible(False)
+    for axis, name in zip(axes.flat, names, strict=False):
+        _panel(axis, table[table["degradation"] == name], detectors, metric)
+        axis.set_title(_shown(name))
+    for axis in axes[:, 0]:
+        axis.set_ylabel(_NAMES[metric])
+    lowest = np.nanmin([_CHANCE, table[metric].min(), table[f"{metric}_low"].min()])
+    axes[0, 0].set_ylim(max(0, lowest - 0.04), 1.02)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)))
+    figure.supxlabel(_caption(table), fontsize=8)
+    return figure
+
+
+@_styled
+def generalisation_matrix(matrix: pd.DataFrame) -> Figure:
+    """Show the AUC of each detector (rows) on each family or data set (columns) as an annotated heat map.
+
+    A cell whose row and column have the same name is framed: the family that the detector never saw.
+
+    Args:
+        matrix: See `generalisation.leave_one_out_matrix`. Any other table of AUCs (0 to 1) will do, such as a
+            pivot of `generalisation.cross_dataset`; NaN is drawn grey.
+
+    Raises:
+        DfdError: Nothing in the matrix.
+    """
+    if not matrix.notna().to_numpy().any():
+        raise DfdError("there is nothing to draw; the matrix holds no value.")
+    values = matrix.to_numpy(float)
+    counts = matrix.attrs.get("n_fake", {})
+    columns = [
+        _shown(name) + (f"\nn = {counts[name]:,}" if name in counts else "") for name in matrix.columns
+    ]
+    figure, axis = plt.subplots(figsize=(2.6 + 1.05 * values.shape[1], 1.9 + 0.62 * values.shape[0]))
+    axis.set_facecolor("#DDDDDD")
+    sns.heatmap(
+        values,
+        annot=True,
+        fmt=".3f",
+        cmap="Blues",
+        vmin=_CHANCE,
+        vmax=1,
+        ax=axis,
+        xticklabels=columns,
+        yticklabels=[_shown(name) for name in matrix.index],
+        cbar_kws={"label": "AUC", "extend": "min" if np.nanmin(values) < _CHANCE else "neither"},
+        linewidths=1,
+        linecolor="white",
+    )
+    for row, column in np.argwhere(np.isnan(values)):  # seaborn leaves these out
+        axis.text(column + 0.5, row + 0.5, "–", ha="center", va="center")
+    axis.tick_params(length=0)
+    axis.tick_params(axis="y", rotation=0)
+    axis.set_xticks(axis.get_xticks(), columns, rotation=30, ha="right", rotation_mode="anchor")
+    framed = np.argwhere(matrix.index.to_numpy()[:, None] == matrix.columns.to_numpy())
+    for row, column in framed:
+        axis.add_patch(Rectangle((column, row), 1, 1, fill=False, ec="#D55E00", lw=2.5, clip_on=False))
+    across, down = matrix.columns.name, matrix.index.name
+    axis.set(xlabel=_AXES.get(across, across or ""), ylabel=_AXES.get(down, down or ""))
+    axis.set_title(_title(matrix, len(framed) > 0))
+    return figure
+
+
+def _panel(axis: Axes, rows: pd.DataFrame, detectors: list[str], metric: str) -> None:
+    """Draw the curves of one degradation."""
+    axis.axhline(_CHANCE, color=GREY, lw=0.9, ls=":", label="chance")
+    strength = min(0.22, 0.6 / len(detectors))  # many bands would hide the lines
+    looks = zip(detectors, SERIES, _DASHES, _MARKS, strict=False)
+    for i, (name, colour, dashes, mark) in enumerate(looks):
+        curve = rows[rows["detector"] == name]
+        places = np.arange(len(curve))
+        low, high = curve[f"{metric}_low"].to_numpy(float), curve[f"{metric}_high"].to_numpy(float)
+        axis.fill_between(places, low, high, color=colour, alpha=strength, lw=0, zorder=1)
+        values = curve[metric].to_numpy(float)
+        axis.plot(places, values, mark + dashes, color=colour, ms=4, lw=1.5, zorder=2 + i, label=_shown(name))
+    first = rows[rows["detector"] == rows["detector"].iloc[0]]
+    ticks = ["as is" if np.isnan(level) else f"{level:g}" for level in first["level"]]
+    axis.set_xticks(np.arange(len(ticks)), ticks)
+    axis.set_xlim(-0.25, len(ticks) - 0.75)
+    axis.set_xlabel(rows["unit"].iloc[0])
+
+
+def _caption(table: pd.DataFrame) -> str:
+    n, groups = (_range(table[name]) for name in ("n", "n_groups"))
+    return f"n = {n} images of {groups} groups; bands: 95 % interval over groups; dotted: chance"
+
+
+def _range(counts: pd.Series) -> str:
+    low, high = counts.min(), counts.max()
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _title(matrix: pd.DataFrame, framed: bool) -> str:
+    n_real = matrix.attrs.get("n_real")
+    against = f"Fakes of each family against {n_real:,} real images" if n_real else "AUC"
+    return against + ("; framed: never seen in training" if framed else "")

@@ -1,0 +1,324 @@
+"""The command line: what it prints where, and that it does what the library does."""
+
+import hashlib
+import json
+import socket
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from dfdlib import create_detector, load_detector, save_detector
+from dfdlib.cli.app import _parser, main
+from dfdlib.data.dataset import ImageDataset
+from dfdlib.data.manifest import read_manifest
+from dfdlib.demo.sets import DEMO_IMAGES
+from dfdlib.evaluation.files import frame_scores
+from dfdlib.evaluation.metrics import video_level
+from dfdlib.evaluation.predictions import predict
+from dfdlib.serve.feedback import FeedbackStore
+from dfdlib.training.settings import TrainConfig
+
+
+@pytest.fixture
+def model(tmp_path):
+    file = tmp_path / "model.pt"
+    save_detector(create_detector("resnet10t", 24, ("animals", "vehicles"), pretrained="none"), file)
+    return str(file)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Two classes in folders; fakes have a checkerboard."""
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        image = cv2.resize(rng.integers(40, 216, (5, 5, 3), dtype=np.uint8), (40, 40))
+        label = ("real", "fake")[seed % 2]
+        if seed % 2:
+            image[::2, ::2] = np.clip(image[::2, ::2].astype(int) + 30, 0, 255)
+        (tmp_path / "photos" / label).mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "photos" / label / f"{seed}.png"), image)
+    return tmp_path / "photos"
+
+
+def dfd(capsys, *arguments):
+    """Run a command; return its exit code and what it said on both outputs."""
+    code = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_help_is_quick():
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "dfdlib", "--help"], capture_output=True, text=True, check=True
+    )
+    assert time.perf_counter() - started < 2  # 0.1 s when nothing else runs
+    for command in ("demo-data", "scan", "split", "train", "evaluate", "finetune", "predict", "export"):
+        assert command in done.stdout
+
+
+def test_the_help_tells_the_size_of_the_demo_set(capsys):
+    with pytest.raises(SystemExit):
+        main(["demo-data", "--help"])
+    assert f"(default {DEMO_IMAGES})" in capsys.readouterr().out
+    assert _parser().parse_args(["demo-data"]).images == DEMO_IMAGES
+
+
+def test_one_image_gives_json(capsys, model, photos):
+    code, out, err = dfd(capsys, "predict", photos / "fake" / "1.png", "--model", model)
+    verdict = json.loads(out)
+    assert (code, err) == (0, "")
+    assert verdict["decision"] in ("REAL", "FAKE")
+    assert 0 <= verdict["probability"] <= 1
+    assert verdict["category"] in ("animals", "vehicles")
+    for threshold, decision in ((0.0, "FAKE"), (1.0, "REAL")):
+        _, out, _ = dfd(capsys, "predict", photos / "fake/1.png", "--model", model, "--threshold", threshold)
+        assert json.loads(out)["decision"] == decision
+
+
+def test_a_heatmap_lies_over_the_image(capsys, model, photos, tmp_path):
+    code, out, _ = dfd(
+        capsys, "predict", photos / "fake/1.png", "--model", model, "--heatmap", tmp_path / "out"
+    )
+    assert (code, json.loads(out)["heatmap"]) == (0, str(tmp_path / "out" / "gradcam.png"))
+    assert cv2.imread(str(tmp_path / "out" / "gradcam.png")).shape == (40, 40, 3)
+    code, _, err = dfd(capsys, "predict", photos, "--model", model, "--heatmap", tmp_path / "out")
+    assert code == 1
+    assert "--heatmap is for one image" in err
+
+
+def test_folders_files_and_patterns_give_a_table(capsys, model, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (photos / "real" / "broken.png").write_bytes(b"")
+    code, out, err = dfd(
+        capsys, "predict", "photos/real", "photos/fake/1.png", "photos/fake/3*.png", "--model", model
+    )
+    assert (code, out.strip()) == (0, "test.csv")
+    table = pd.read_csv("test.csv")
+    assert len(table) == 31 + 1 + 6
+    assert "unreadable:" in err
+    assert "broken.png is empty" in err
+    detector = load_detector(model)
+    manifest = read_manifest(_manifest(tmp_path, table["file"][table["error"].isna()]))
+    expected = predict(detector, ImageDataset(manifest, 24))
+    assert np.allclose(table["p_fake"].dropna(), expected["p_fake"], atol=1e-5)
+
+
+def _manifest(root, names):
+    rows = pd.DataFrame({"path": [f"photos/{name}" for name in names], "group": list(names)})
+    rows[["label", "category", "split", "generator"]] = None
+    rows.to_csv(root / "all.csv", index=False)
+    return root / "all.csv"
+
+
+def test_views_change_the_default_name(capsys, model, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _, out, _ = dfd(capsys, "predict", photos, "--model", model, "--tta")
+    assert out.strip() == "test_tta_confidence.csv"
+    code, _, err = dfd(capsys, "predict", photos, "--model", model, "--tta", "flop")
+    assert code == 1
+    assert "did you mean `flip`" in err
+
+
+def test_from_a_folder_to_a_finetuned_detector(capsys, photos, tmp_path):
+    code, out, err = dfd(capsys, "split", photos, "--val", 0.3, "--test", 0.2, "--seed", 1)
+    assert (code, out.strip()) == (0, str(photos / "manifest.csv"))
+    assert "train" in err
+    options = ["--backbone", "resnet10t", "--stages", 1, "--image-size", 40, "--pretrained", "none"]
+    options += [
+        "--epochs",
+        3,
+        "--batch-size",
+        8,
+        "--learning-rate",
+        0.01,
+        "--no-residual",
+        "--precision",
+        "fp32",
+    ]
+    code, out, err = dfd(capsys, "train", "--data", photos, "--out", tmp_path / "run", *options)
+    result = json.loads(out)
+    assert code == 0
+    assert "epoch   3/3" in err
+    assert load_detector(result["model"]).arguments["residual"] is False
+    made = {file.name for file in (tmp_path / "run").iterdir()}
+    assert {"metrics.json", "test.csv", "roc.png", "confusion_real_fake.png", "learning_curves.png"} <= made
+    code, out, _ = dfd(
+        capsys, "evaluate", "--model", result["model"], "--data", photos, "--out", tmp_path / "e.csv"
+    )
+    (row,) = json.loads(out)
+    assert row["n"] == result["metrics"]["test"]["n"]
+    assert row["auc"] == pytest.approx(result["metrics"]["test"]["auc"])
+    assert pd.read_csv(tmp_path / "e.csv")["auc"].iloc[0] == pytest.approx(row["auc"])
+    assert (row["detector"], row["n_seen"]) == ("run", 0)
+    assert row["ece_low"] <= row["ece"] <= row["ece_high"]
+    models = ("--model", result["model"], "--model", result["model"])
+    code, out, err = dfd(capsys, "evaluate", *models, "--data", photos, "--split", "train")
+    assert [one["detector"] for one in json.loads(out)] == ["run (1)", "run (2)"]
+    n = json.loads(out)[0]["n"]
+    assert f"{n} of {n} images were seen in training" in err
+    code, out, _ = dfd(capsys, "evaluate", *models, "--data", photos, "--ensemble")
+    (together,) = json.loads(out)
+    assert together["auc"] == pytest.approx(row["auc"])
+    calibrated = ("--data", photos, "--out", tmp_path / "calibrated.pt", "--false-alarms", 0.2)
+    code, out, _ = dfd(capsys, "calibrate", "--model", result["model"], *calibrated)
+    fitted = json.loads(out)
+    assert code == 0
+    assert load_detector(fitted["model"]).threshold == fitted["threshold"]
+    assert tuple(fitted["band"]) == load_detector(fitted["model"]).band
+    val = ImageDataset(read_manifest(photos / "manifest.csv"), 40).split("val")
+    reals = predict(load_detector(fitted["model"]), val).query("label == 'real'")
+    assert (reals["predicted"] == "fake").mean() <= 0.2
+    predictions = json.loads(
+        dfd(capsys, "evaluate", "--model", result["model"], "--data", photos, "--split", "val")[1]
+    )
+    if predictions[0]["accuracy"] < 1:
+        tuned = ["--model", result["model"], "--data", photos, "--out", tmp_path / "tuned", "--epochs", 1]
+        code, out, _ = dfd(capsys, "finetune", *tuned)
+        assert code == 0
+        load_detector(json.loads(out)["model"])
+        assert json.loads((tmp_path / "tuned" / "failures.json").read_text())
+
+
+def test_export_and_predict_with_onnx(capsys, model, photos):
+    pytest.importorskip("onnxruntime")
+    code, out, _ = dfd(capsys, "export", "--model", model)
+    assert code == 0
+    probabilities = [
+        json.loads(dfd(capsys, "predict", photos / "real/0.png", "--model", one)[1])["probability"]
+        for one in (model, out.strip())
+    ]
+    assert probabilities[0] == pytest.approx(probabilities[1], abs=1e-4)
+
+
+def test_every_training_setting_is_an_option(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    shown = capsys.readouterr().out
+    assert all(f"--{name.replace('_', '-')}" in shown for name in TrainConfig.__dataclass_fields__)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "nowhere.jpg", "--model", "MODEL"], "nowhere.jpg is no file, no folder"),
+        (["predict", "x", "--model", "none.pt"], "no checkpoint at none.pt"),
+        (["scan", "nowhere"], "the data folder nowhere does not exist"),
+        (["evaluate", "--model", "MODEL", "--data", "nowhere"], "nowhere does not exist"),
+    ],
+)
+def test_failures_are_one_sentence_and_an_exit_code(capsys, model, arguments, message):
+    code, out, err = dfd(capsys, *[model if argument == "MODEL" else argument for argument in arguments])
+    assert (code, out) == (1, "")
+    assert err.startswith("dfd: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_wrong_usage_is_told_apart():
+    with pytest.raises(SystemExit) as stopped:
+        main(["predict"])
+    assert stopped.value.code == 2
+
+
+@pytest.fixture
+def film(tmp_path):
+    """A video of 12 frames that turn from dark to bright."""
+    file = tmp_path / "films" / "film.mp4"
+    file.parent.mkdir()
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), 10, (48, 48))
+    for i in range(12):
+        writer.write(np.full((48, 48, 3), 20 * i, np.uint8))
+    writer.release()
+    return file
+
+
+def test_a_video_gets_one_verdict_and_a_timeline(capsys, model, film, tmp_path):
+    arguments = ("predict", film, "--model", model, "--frames", 6, "--timeline", tmp_path / "out")
+    code, out, _ = dfd(capsys, *arguments)
+    assert code == 0
+    verdict = json.loads(out)
+    assert cv2.imread(verdict["timeline"]) is not None
+    scores = frame_scores([load_detector(model)], film, 6)
+    assert scores["frame"].tolist() == list(range(6))
+    assert verdict["probability"] == pytest.approx(video_level(scores)["p_fake"][0], abs=1e-5)
+
+
+def test_a_folder_of_images_and_videos(capsys, model, film, photos, tmp_path):
+    code, out, _ = dfd(
+        capsys, "predict", film.parent, photos, "--model", model, "--out", tmp_path / "all.csv"
+    )
+    assert code == 0
+    table = pd.read_csv(out.strip())
+    assert len(table) == 61
+    assert table["p_fake"].notna().all()
+    assert table["file"].str.endswith("film.mp4").sum() == 1
+    assert dfd(capsys, "predict", photos, "--model", model, "--timeline", tmp_path)[0] == 1
+
+
+def test_clips_are_judged_by_detectors_of_clips(capsys, film, photos, tmp_path):
+    file = tmp_path / "clips.pt"
+    save_detector(create_detector("resnet10t", 24, pretrained="none", n_frames=4), file)
+    code, out, err = dfd(
+        capsys, "predict", film, photos / "fake" / "1.png", "--model", file, "--out", tmp_path / "x.csv"
+    )
+    assert code == 0
+    table = pd.read_csv(out.strip(), keep_default_na=False).set_index("file")
+    assert table["p_fake"].iloc[0] != ""
+    assert "is no video" in table["error"].iloc[1]
+    assert "is no video" in err
+    assert "gives one verdict" in dfd(capsys, "predict", film, "--model", file, "--timeline", tmp_path)[2]
+
+
+def test_heatmaps_over_many_images(capsys, model, photos, tmp_path):
+    (photos / "real" / "broken.png").write_bytes(b"nothing")
+    code, out, err = dfd(capsys, "explain", photos / "real", "--model", model, "--out", tmp_path / "maps")
+    assert code == 0
+    table = pd.read_csv(out.strip(), keep_default_na=False)
+    assert "broken.png" in err
+    assert (table["error"] != "").sum() == 1
+    for row in table[table["error"] == ""].itertuples():
+        assert cv2.imread(str(tmp_path / "maps" / row.overlay)).shape == (40, 40, 3)
+        assert row.overlay.endswith(f"{row.prediction}.png")
+    assert (
+        "did you mean `gradcam++`"
+        in dfd(capsys, "explain", photos, "--model", model, "--out", tmp_path, "--method", "gradcm++")[2]
+    )
+
+
+def test_what_users_reported_is_learned(capsys, photos, tmp_path):
+    model, store = tmp_path / "model.pt", FeedbackStore(tmp_path / "feedback.db")
+    save_detector(create_detector("resnet10t", 24, pretrained="none"), model)
+    rng = np.random.default_rng(9)
+    for i in range(4):
+        data = cv2.imencode(".png", rng.integers(0, 256, (40, 40, 3), dtype=np.uint8))[1].tobytes()
+        store.add(hashlib.sha256(data).hexdigest(), ("real", "fake")[i % 2], [], data)
+    arguments = ("finetune", "--model", model, "--data", photos, "--out", tmp_path / "out", "--epochs", 1)
+    code, out, _ = dfd(capsys, *arguments, "--feedback", store.path)
+    assert code == 0
+    result = json.loads(out)
+    assert result["learned"] == 4
+    assert {row["n"] for row in result["sets"] if row["set"] == "failures"} == {4}
+    load_detector(result["model"])
+
+
+def test_serving_needs_a_free_port_and_a_good_model(capsys, model, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        arguments = ("serve", "--model", model, "--port", port, "--feedback", tmp_path / "feedback.db")
+        code, _, err = dfd(capsys, *arguments)
+    assert code == 1
+    assert f"127.0.0.1:{port}" in err
+    assert "--port" in err
+    assert dfd(capsys, "serve", "--model", tmp_path / "none.pt")[0] == 1
+    for wrong in ("80000", "0", "http"):
+        with pytest.raises(SystemExit):
+            main(["serve", "--model", model, "--port", wrong])
+        assert "from 1 to 65535" in capsys.readouterr().err

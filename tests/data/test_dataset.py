@@ -1,0 +1,169 @@
+"""Data sets: the right pixels and targets, decoded once, and broken files reported."""
+
+import numpy as np
+import pytest
+import torch
+
+from dfdlib import DfdError
+from dfdlib.data import cache, dataset
+from dfdlib.data.dataset import ImageDataset
+from dfdlib.data.loader import GroupShuffle, make_loader
+from dfdlib.data.manifest import categories_of, root_of
+from dfdlib.data.scan import scan_images
+from dfdlib.images.decode import read_image
+from dfdlib.images.picture import fit_image, read_picture
+
+
+@pytest.fixture
+def images(demo):
+    return ImageDataset(demo, 48, categories_of(demo))
+
+
+def test_pixels_and_targets_belong_together(images, demo):
+    batch = images.__getitems__([5, 0, 17])
+    for place, row in enumerate((5, 0, 17)):
+        expected = fit_image(read_image(root_of(demo) / demo["path"][row]), 48)
+        assert np.array_equal(batch["image"][place].permute(1, 2, 0).numpy(), expected)
+        assert batch["fake"][place] == (demo["label"][row] == "fake")
+        assert images.categories[batch["category"][place]] == demo["category"][row]
+    assert batch["index"].tolist() == [5, 0, 17]
+    assert batch["image"].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_subsets_keep_pixels_and_targets_together(images, demo):
+    part = images.split("val").subset(np.arange(len(images.split("val"))) % 2 == 1)
+    for row in (0, 3):
+        expected = fit_image(read_image(root_of(demo) / part.manifest["path"][row]), 48)
+        assert np.array_equal(part[row]["image"][0].permute(1, 2, 0).numpy(), expected)
+        assert part[row]["fake"] == (part.manifest["label"][row] == "fake")
+
+
+def test_positions_are_not_taken_for_a_mask(images):
+    for wrong in (range(3), [0, 1], np.ones(3, bool), np.ones(len(images), int)):
+        with pytest.raises(ValueError, match="booleans"):
+            images.subset(wrong)
+    assert images.head(3).manifest["path"].tolist() == images.manifest["path"].tolist()[:3]
+    assert torch.equal(images.head(3).pixels(), images.__getitems__([0, 1, 2])["image"])
+    assert len(images.head(10**6)) == len(images)
+
+
+def test_missing_labels_and_categories_are_marked(demo):
+    manifest = demo.copy()
+    manifest.loc[0, ["label", "category"]] = None
+    batch = ImageDataset(manifest, 48, ("animals", "vehicles")).__getitems__([0])
+    assert batch["fake"].isnan().all()
+    assert batch["category"].tolist() == [-1]
+
+
+def test_a_cache_on_a_read_only_disk_is_read(write_images, monkeypatch):
+    root = write_images(["real/0.png", "fake/0.png"])
+    first = ImageDataset(scan_images(root), 24)[0]["image"]
+
+    def refuse(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    for change in ("os.utime", "os.unlink", "pathlib.Path.touch"):
+        monkeypatch.setattr(change, refuse)
+    assert torch.equal(ImageDataset(scan_images(root), 24)[0]["image"], first)
+    more = scan_images(write_images(["real/1.png"]))
+    monkeypatch.setattr(cache, "CACHE_LIMIT_BYTES", 6000)  # so that older ones should go
+    with pytest.raises(DfdError, match=r"cannot write .*Set DFD_CACHE_DIR"):
+        ImageDataset(more, 24)
+
+
+def test_the_cache_is_used_and_rebuilt_when_a_file_changes(write_images, monkeypatch):
+    root = write_images([f"{label}/{i}.png" for label in ("real", "fake") for i in range(3)])
+    first = ImageDataset(scan_images(root), 24)[0]["image"]
+    decoded = []
+    monkeypatch.setattr(dataset, "read_picture", lambda path: decoded.append(path) or read_picture(path))
+    assert torch.equal(ImageDataset(scan_images(root), 24)[0]["image"], first)
+    assert not decoded
+    path = root / "fake/0.png"
+    path.write_bytes((root / "fake/1.png").read_bytes() + b"\0")
+    assert not torch.equal(ImageDataset(scan_images(root), 24)[0]["image"], first)
+    assert len(decoded) == 6
+
+
+def test_without_a_cache_the_batches_are_the_same(demo, images, monkeypatch):
+    monkeypatch.setattr(cache, "CACHE_LIMIT_BYTES", 0)
+    direct = ImageDataset(demo, 48, images.categories)
+    assert direct._pixels is None
+    assert torch.equal(direct.__getitems__([3, 7])["image"], images.__getitems__([3, 7])["image"])
+
+
+def test_old_caches_make_room(demo, monkeypatch):
+    one = 48 * 48 * 3 * len(demo)
+    monkeypatch.setattr(cache, "CACHE_LIMIT_BYTES", int(1.5 * one))
+    ImageDataset(demo, 48)
+    ImageDataset(demo, 47)
+    sizes = [file.stat().st_size for file in cache.cache_root().glob("images-*.npy")]
+    assert sum(sizes) <= 1.6 * one
+
+
+@pytest.mark.parametrize("limit", [0, 2**30])
+def test_broken_files_are_left_out_and_reported(write_images, monkeypatch, limit):
+    monkeypatch.setattr(cache, "CACHE_LIMIT_BYTES", limit)
+    root = write_images([f"{label}/{i}.png" for label in ("real", "fake") for i in range(3)])
+    whole = (root / "real/1.png").read_bytes()
+    (root / "real/1.png").write_bytes(whole[: len(whole) // 2])
+    for _ in range(2):  # the second time from the cache
+        images = ImageDataset(scan_images(root), 24)
+        assert list(images.unreadable["path"]) == ["real/1.png"]
+        assert "real/1.png is damaged" in images.unreadable["error"][0]
+        assert len(images) == 5
+        expected = read_image(root / "real/2.png")
+        assert np.array_equal(images[4]["image"][0].permute(1, 2, 0).numpy(), expected)
+
+
+def test_a_folder_of_broken_files_alone_is_refused(tmp_path):
+    for label in ("real", "fake"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "x.jpg").write_bytes(b"no image")
+    with pytest.raises(DfdError, match=r"none of the 2 images can be read, e\.g\. .*x\.jpg"):
+        ImageDataset(scan_images(tmp_path), 24)
+
+
+def test_shuffling_keeps_groups_together_and_changes_with_the_epoch(images):
+    sampler = GroupShuffle(images, seed=1)
+    first = list(sampler)
+    assert sorted(first) == list(range(len(images)))
+    groups = images.manifest["group"].iloc[first].to_numpy()
+    changes = int((groups[1:] != groups[:-1]).sum())
+    assert changes == images.manifest["group"].nunique() - 1
+    assert list(GroupShuffle(images, seed=1)) == first
+    sampler.epoch = 1
+    assert list(sampler) != first
+    whole = GroupShuffle(images, seed=1, batch_size=50)
+    assert list(whole) == first[: len(images) // 50 * 50]
+    assert len(whole) == len(list(whole))
+
+
+@pytest.mark.parametrize(("balance", "each"), [("oversample", 60), ("downsample", 20)])
+def test_balancing_gives_both_labels_the_same_number(images, balance, each):
+    fake = images.manifest["label"] == "fake"
+    part = images.subset((fake & (fake.cumsum() <= 20)) | (~fake & ((~fake).cumsum() <= 60)))
+    sampler = GroupShuffle(part, 0, balance)
+    chosen = part.manifest.iloc[list(sampler)]
+    assert len(sampler) == len(chosen) == 2 * each
+    assert (chosen["label"].value_counts() == each).all()
+    repeats = chosen["path"].value_counts()
+    assert repeats[part.manifest.loc[part.manifest["label"] == "fake", "path"]].nunique() == 1, (
+        "each once a round"
+    )
+    first = set(chosen["path"])
+    sampler.epoch = 1
+    assert balance == "oversample" or set(part.manifest.iloc[list(sampler)]["path"]) != first
+
+
+def test_workers_change_nothing(demo, monkeypatch):
+    monkeypatch.setattr(cache, "CACHE_LIMIT_BYTES", 0)
+    images = ImageDataset(demo, 32).split("val")
+    batches = [list(make_loader(images, 16, workers=n)) for n in (1, 2)]
+    for one, two in zip(*batches, strict=True):
+        assert torch.equal(one["image"], two["image"])
+
+
+def test_a_last_batch_of_one_is_left_out_in_training_alone(images):
+    part = images.subset(np.arange(len(images)) < 33)
+    assert sum(len(b["index"]) for b in make_loader(part, 16)) == 33
+    assert sum(len(b["index"]) for b in make_loader(part, 16, GroupShuffle(part, 0))) == 32

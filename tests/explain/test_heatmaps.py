@@ -1,0 +1,204 @@
+"""Heatmaps: at the right place, like the reference, and unmixed under many threads."""
+
+import threading
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from dfdlib import DfdError, create_detector, predict
+from dfdlib.data.dataset import ImageDataset
+from dfdlib.explain.heatmaps import METHODS, confident_explanation, explain_images, pick_samples, save_samples
+from dfdlib.images.picture import overlay
+from dfdlib.models.detector import Detector
+from dfdlib.models.networks import Logits
+from dfdlib.plots.explain import heatmap_grid
+
+
+class Spot(nn.Module):
+    """Calls an image fake for how red it is: the heatmap must lie where the red is."""
+
+    target_layer = "maps"
+
+    def __init__(self):
+        super().__init__()
+        self.maps = nn.Conv2d(3, 2, 1, bias=False)
+        self.maps.weight.data = torch.tensor([[1.0, 0, 0], [0, 0, 1.0]])[..., None, None]
+
+    def forward(self, images):
+        maps = self.maps(images.float() / 255 if images.dtype == torch.uint8 else images)
+        red, blue = maps.mean((2, 3)).T
+        return Logits(red - blue, torch.stack([red, blue], 1))
+
+
+@pytest.fixture
+def spot():
+    return Detector(Spot(), "spot", {}, 32, ("red", "blue"))
+
+
+@pytest.fixture
+def picture():
+    image = np.zeros((1, 32, 32, 3), np.uint8)
+    image[0, 4:10, 20:28, 0] = 255
+    image[0, 22:28, 3:9, 2] = 255
+    return image
+
+
+def peak(heatmap):
+    return np.unravel_index(heatmap.argmax(), heatmap.shape)
+
+
+@pytest.mark.parametrize(
+    ("target", "rows", "columns"),
+    [
+        ("fake", (4, 10), (20, 28)),
+        ("real", (22, 28), (3, 9)),
+        ("red", (4, 10), (20, 28)),
+        ("blue", (22, 28), (3, 9)),
+        ("predicted", (4, 10), (20, 28)),
+    ],
+)
+def test_the_map_lies_where_the_evidence_is(spot, picture, target, rows, columns):
+    found = explain_images(spot, picture, target).heatmap[0]
+    y, x = peak(found)
+    assert rows[0] <= y < rows[1]
+    assert columns[0] <= x < columns[1]
+    assert found.max() == pytest.approx(1, abs=1e-5)
+    inside = found[rows[0] : rows[1], columns[0] : columns[1]].sum()
+    assert inside > 0.99 * found.sum()
+
+
+BACKBONES = {
+    "resnet18": {},
+    "efficientnet_b0": {},
+    "mobilenetv3_small_050": {"residual": True},
+    "resnet10t": {"stages": 2, "stem_stride": 1},
+    "vit_tiny_patch16_224": {},
+}
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("target", ["fake", "b"])
+def test_ours_agrees_with_pytorch_grad_cam(backbone, target, monkeypatch):
+    detector = create_detector(backbone, 64, ("a", "b"), pretrained="none", **BACKBONES[backbone])
+    images = torch.randint(
+        0, 256, (3, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    monkeypatch.setitem(METHODS, "reference", "GradCAM")
+    layer = "backbone.blocks.10" if "vit" in backbone else ""
+    ours, theirs = (
+        explain_images(detector, images, target, method, layer) for method in ("gradcam", "reference")
+    )
+    assert np.abs(ours.heatmap - theirs.heatmap).max() < 2e-3
+    assert torch.allclose(ours.logits.fake, theirs.logits.fake, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "gradcam"])
+def test_other_methods_find_the_place_too(spot, picture, method):
+    y, x = peak(explain_images(spot, picture, "red", method).heatmap[0])
+    if method != "eigencam":  # it knows no class
+        assert (4 <= y < 10, 20 <= x < 28) == (True, True)
+    assert explain_images(spot, picture, "red", method).heatmap.shape == (1, 32, 32)
+
+
+def test_nothing_is_left_behind():
+    detector = create_detector("resnet10t", 32, pretrained="none")
+    detector.network.backbone.conv1[0].weight.requires_grad_(False)
+    flags = [p.requires_grad for p in detector.network.parameters()]
+    images = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    for method in ("gradcam", "layercam"):
+        explain_images(detector, images, method=method)
+        assert torch.is_grad_enabled()
+        assert [p.requires_grad for p in detector.network.parameters()] == flags
+        assert all(p.grad is None for p in detector.network.parameters())
+        assert not any(m._forward_hooks or m._backward_hooks for m in detector.network.modules())
+
+
+def test_threads_that_share_a_detector_get_their_own_maps():
+    detector = create_detector("resnet10t", 64, pretrained="none")
+    images = torch.randint(
+        0, 256, (24, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
+    )
+    alone = [explain_images(detector, image[None]).heatmap for image in images]
+    found = [None] * 24
+
+    def work(places):
+        for i in places:
+            found[i] = explain_images(detector, images[i][None]).heatmap
+
+    def disturb():
+        with torch.no_grad():
+            for _ in range(20):
+                detector.network(images[:2])
+
+    threads = [threading.Thread(target=work, args=(range(i, 24, 8),)) for i in range(8)]
+    threads.append(threading.Thread(target=disturb))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(np.abs(a - b).max() for a, b in zip(alone, found, strict=True)) < 1e-4
+
+
+def test_an_overlay_is_red_where_it_matters_and_blue_elsewhere():
+    image = np.full((40, 60, 3), 128, np.uint8)
+    heatmap = np.zeros((4, 4))
+    heatmap[0, 0] = 1
+    shown = overlay(image, heatmap)
+    assert shown.shape == image.shape
+    assert shown[0, 10, 0] > shown[0, 10, 2] + 40
+    assert shown[39, 49, 2] > shown[39, 49, 0] + 40
+    assert (shown[:, :10] == 128).all(), "beside the square that the detector saw"
+    assert (image == 128).all()
+
+
+def test_samples_are_the_surest_of_each_kind():
+    rows = [
+        ("real", "real", 0.1),
+        ("real", "real", 0.3),
+        ("real", "fake", 0.9),
+        ("fake", "fake", 0.8),
+        ("fake", "real", 0.4),
+    ]
+    table = pd.DataFrame(rows, columns=["label", "predicted", "p_fake"])
+    assert list(pick_samples(table, 4)) == [True, False, True, True, True]
+
+
+def test_samples_are_written_and_drawn(demo, tmp_path):
+    images = ImageDataset(demo, 32).split("test")
+    detector = create_detector("resnet10t", 32, pretrained="none", stages=2)
+    table = predict(detector, images)
+    few = images.subset(pick_samples(table, 4))
+    written = save_samples(detector, few, tmp_path)
+    files = sorted((tmp_path / "gradcam_outputs").iterdir())
+    assert sorted(written["file"]) == [file.name for file in files]
+    assert cv2.imread(str(files[0])).shape == (32, 32, 3)
+    found = explain_images(detector, few.__getitems__(range(4))["image"])
+    shown = table[pick_samples(table, 4)]
+    figure = heatmap_grid(few, found.heatmap, shown, "fake")
+    assert len(figure.axes) == 9
+    assert figure.axes[4].get_title().startswith(shown["predicted"].iloc[0])
+
+
+def test_the_surest_detector_explains(spot, picture):
+    shy = Detector(Spot(), "spot", {}, 32, ("red", "blue"), temperature=10.0)
+    image = picture[0].copy()
+    image[..., 0] = 255
+    assert confident_explanation([shy, spot], [image, image])[0] == 1
+    assert confident_explanation([spot, shy], [image, image])[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"target": "fak"}, "unknown target `fak`; did you mean `fake`"),
+        ({"method": "gradcan"}, "unknown method `gradcan`; did you mean `gradcam`"),
+        ({"layer": "map"}, "no layer `map`; did you mean `maps`"),
+    ],
+)
+def test_unknown_names_are_refused(spot, picture, arguments, message):
+    with pytest.raises(DfdError, match=message):
+        explain_images(spot, picture, **arguments)

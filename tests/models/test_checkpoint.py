@@ -1,0 +1,142 @@
+"""The detector file: whole and same after a round trip; refused when foreign, damaged or hostile."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from dfdlib import DfdError, load_detector, save_detector
+from dfdlib.models.checkpoint import load_checked
+from dfdlib.models.detector import create_detector
+
+
+@pytest.fixture
+def detector():
+    made = create_detector(
+        "resnet10t", 32, ("animals", "vehicles"), pretrained="none", residual=True, stages=3, stem_stride=1
+    )
+    made.threshold, made.temperature, made.provenance = 0.37, 1.8, {"settings": {"epochs": 3}}
+    made.network.train()(torch.rand(8, 3, 32, 32))  # moves the batch-norm statistics
+    made.network.eval()
+    return made
+
+
+@pytest.fixture
+def file(detector, tmp_path):
+    save_detector(detector, tmp_path / "best_model.pt")
+    return tmp_path / "best_model.pt"
+
+
+def test_a_detector_comes_back_the_same(detector, file):
+    loaded = load_detector(file)
+    images = torch.rand(4, 3, 32, 32)
+    for ours, theirs in zip(detector.network(images), loaded.network(images), strict=True):
+        assert torch.equal(ours, theirs)
+    for name in (
+        "name",
+        "arguments",
+        "image_size",
+        "categories",
+        "threshold",
+        "temperature",
+        "origin",
+        "provenance",
+    ):
+        assert getattr(loaded, name) == getattr(detector, name)
+    assert not loaded.network.training
+
+
+def test_the_file_alone_is_enough(file, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    moved = file.rename(tmp_path / "elsewhere.pt")
+    assert load_detector(moved).categories == ("animals", "vehicles")
+
+
+def test_one_flipped_byte_anywhere_is_found(file):
+    whole = file.read_bytes()
+    for place in range(1000, len(whole), len(whole) // 25):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        try:
+            loaded = load_detector(file)
+        except DfdError:
+            continue
+        file.write_bytes(whole)  # the byte was padding: then nothing may differ
+        for ours, theirs in zip(
+            loaded.network.state_dict().values(),
+            load_detector(file).network.state_dict().values(),
+            strict=True,
+        ):
+            assert torch.equal(ours, theirs)
+
+
+def test_a_flipped_weight_is_refused(file):
+    whole = bytearray(file.read_bytes())
+    weight = load_detector(file).network.state_dict()["heads.fake.weight"].numpy().tobytes()
+    place = whole.index(weight)
+    whole[place + 10] ^= 1
+    file.write_bytes(whole)
+    with pytest.raises(DfdError, match="is damaged: its checksum"):
+        load_detector(file)
+
+
+@pytest.mark.parametrize("length", [0, 100, 5000])
+def test_a_truncated_file_is_refused(file, length):
+    file.write_bytes(file.read_bytes()[:length])
+    with pytest.raises(DfdError, match=r"best_model\.pt cannot be read as a checkpoint"):
+        load_detector(file)
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(DfdError, match=r"no checkpoint at nowhere\.pt"):
+        load_detector("nowhere.pt")
+
+
+def test_weights_of_something_else_are_refused(tmp_path):
+    torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "foreign.pt")
+    with pytest.raises(DfdError, match=r"foreign\.pt is not a file that dfdlib saved"):
+        load_detector(tmp_path / "foreign.pt")
+
+
+def test_a_pickle_that_runs_code_is_not_run(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    torch.save({"format": "dfdlib-detector", "checksum": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(DfdError, match="holds code, which is never run"):
+        load_detector(tmp_path / "evil.pt")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_newer_format_is_refused(file, monkeypatch, detector):
+    monkeypatch.setattr("dfdlib.models.checkpoint.FORMAT_VERSION", 99)
+    save_detector(detector, file)
+    monkeypatch.undo()
+    with pytest.raises(DfdError, match="newer dfdlib"):
+        load_detector(file)
+
+
+def test_a_detector_that_does_not_fit_its_architecture_is_refused(detector, file):
+    detector.arguments = {**detector.arguments, "stages": 2}
+    save_detector(detector, file)
+    with pytest.raises(DfdError, match="does not fit its own architecture"):
+        load_detector(file)
+
+
+def test_a_failed_write_keeps_the_old_file(detector, file, monkeypatch):
+    before = file.read_bytes()
+
+    def full(_, path):
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(DfdError, match=r"cannot write .*best_model\.pt: No space left.*untouched"):
+        save_detector(detector, file)
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir()] == ["best_model.pt"]
+
+
+def test_load_checked_returns_what_was_saved(file):
+    assert load_checked(file)["format"] == "dfdlib-detector"

@@ -1,0 +1,270 @@
+"""What a run leaves behind: its shape, its provenance, and that a spreadsheet can open it."""
+
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from dfdlib import DfdError
+from dfdlib.core import files, machine
+from dfdlib.data.manifest import fingerprint
+from dfdlib.evaluation import metrics, tables
+from dfdlib.notebook import RunConfig
+from dfdlib.reports import report
+
+SETTINGS = {
+    "data_dir": "",
+    "epochs": 1,
+    "batch_size": 8,
+    "learning_rate": 1e-3,
+    "image_size": 64,
+    "backbone": "resnet18",
+    "pretrained": "auto",
+    "weights": "",
+    "seed": 7,
+    "max_images": 0,
+    "workers": 0,
+}
+
+
+@pytest.fixture(autouse=True)
+def _commit(monkeypatch):
+    monkeypatch.setattr(machine, "_commit", lambda: "0123456789ab")
+
+
+@pytest.fixture
+def results(tmp_path):
+    return report.Report("04-multitask-effv2", RunConfig(out_dir=str(tmp_path / "out"), **SETTINGS))
+
+
+@pytest.fixture
+def predictions(tmp_path):
+    table = pd.DataFrame(
+        {
+            "path": ["a.png", "=b.png", "c.png", "d.png"],
+            "label": ["real", "real", "fake", "fake"],
+            "category": ["animals", None, "animals", "vehicles"],
+            "split": "test",
+            "group": ["1", "2", "1", "3"],
+            "generator": [None, None, "splicing", "splicing"],
+            "p_fake": [0.1, 0.7, 0.8, 0.2],
+            "predicted": ["real", "fake", "fake", "real"],
+            "predicted_category": ["animals", "animals", "vehicles", "vehicles"],
+            "category_confidence": [0.9, 0.5, 0.6, 0.8],
+        }
+    )
+    for path in table["path"]:
+        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / "images" / path).write_text(path)
+    table.attrs |= {"root": str(tmp_path / "images"), "threshold": 0.5}
+    return table
+
+
+def read_json(results, name):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads((results.out_dir / name).read_text(), parse_constant=refuse)
+
+
+def test_results_go_to_the_reports_folder_by_default(monkeypatch, tmp_path):
+    monkeypatch.setenv("DFD_REPORTS_DIR", str(tmp_path))
+    assert report.Report("06-gradcam", RunConfig(out_dir="", **SETTINGS)).out_dir == tmp_path / "06-gradcam"
+
+
+def test_a_figure_comes_with_what_made_it(results, predictions):
+    figure, axis = plt.subplots(figsize=(2, 1))
+    axis.plot([0, 1])
+    assert results.save_figure(figure, "roc", predictions, source="test") is figure
+    assert not plt.fignum_exists(figure.number)
+    with Image.open(results.out_dir / "roc.png") as image:
+        assert image.size == (300, 150)
+        assert image.info["dpi"] == pytest.approx((150, 150), abs=0.1)
+    facts = read_json(results, "roc.json")
+    assert facts["figure"] == "roc.png"
+    assert facts["notebook"] == "04-multitask-effv2"
+    assert (facts["n"], facts["source"], facts["settings"]["seed"]) == (4, "test", 7)
+    assert facts["data"] == {"root": predictions.attrs["root"], "fingerprint": fingerprint(predictions)}
+    assert facts["versions"]["commit"] == "0123456789ab"
+    assert facts["versions"]["torch"] == version("torch")
+    assert sorted(file.name for file in results.out_dir.iterdir()) == ["roc.json", "roc.png", "roc.svg"]
+
+
+def test_a_figure_stays_white_in_a_dark_style(results):
+    figure = plt.figure(figsize=(1, 1), facecolor="white")
+    with mpl.rc_context({"savefig.facecolor": "black"}):
+        results.save_figure(figure, "white", n=3)
+    with Image.open(results.out_dir / "white.png") as image:
+        assert image.convert("RGB").getpixel((1, 1)) == (255, 255, 255)
+    assert read_json(results, "white.json")["n"] == 3
+
+
+def test_metrics_json_has_its_shape(results, predictions):
+    manifest = predictions.iloc[:, :6]
+    judged = {"val": predictions, "test": predictions.iloc[:3]}
+    content = results.save_metrics(manifest, judged, unreadable=2, weights="scratch")
+    assert read_json(results, "metrics.json") == json.loads(json.dumps(content))
+    assert list(content) == [
+        *("notebook", "data", "metrics", "by_generator", "by_category", "weights"),
+        *("settings", "versions", "seconds"),
+    ]
+    assert content["data"] == {
+        "root": predictions.attrs["root"],
+        "fingerprint": fingerprint(manifest),
+        "images": 4,
+        "unreadable": 2,
+        "splits": {"test": 4},
+    }
+    expected = metrics.binary_metrics(predictions)
+    for name in ("auc", "eer", "ap", "accuracy", "category_accuracy", "n"):
+        assert content["metrics"]["val"][name] == expected[name]
+    assert content["metrics"]["val"]["auc_95"] == list(metrics.auc_interval(predictions))
+    assert content["metrics"]["val"]["brier_95"][0] < content["metrics"]["val"]["brier"]
+    assert content["metrics"]["test"]["n"] == 3
+    assert content["by_generator"]["splicing"]["n"] == 1  # of the test split
+    assert content["settings"]["backbone"] == "resnet18"
+    assert content["versions"]["python"] == platform.python_version()
+    assert content["seconds"] >= 0
+
+
+def test_metrics_of_one_class_are_null(results, predictions):
+    results.save_metrics(predictions, {"val": predictions[predictions["label"] == "fake"]})
+    scores = read_json(results, "metrics.json")["metrics"]["val"]
+    assert scores["auc"] is scores["eer"] is None
+    assert scores["auc_95"] == [None, None]
+    assert scores["fake_accuracy"] == 0.5
+
+
+def test_a_split_without_labels_is_not_judged(results, predictions):
+    judged = {"val": predictions, "test": predictions.assign(label=None)}
+    content = results.save_metrics(predictions, judged)
+    assert list(content["metrics"]) == ["val"]
+    assert content["by_generator"]["splicing"]["n"] == 2
+    assert results.save_metrics(predictions, {"test": judged["test"]})["by_generator"] == {}
+    assert list(tables.metrics_table(judged)) == ["val"]
+
+
+def test_data_inside_the_project_is_named_from_its_root(results, predictions, tmp_path, monkeypatch):
+    for folder in ("notebooks", "dfdlib"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert results.save_metrics(predictions, {})["data"]["root"] == "images"
+
+
+def test_the_public_table(results, predictions):
+    path = results.save_predictions(predictions)
+    assert path == results.out_dir / "test.csv"
+    table = pd.read_csv(path, keep_default_na=False)
+    assert list(table) == [
+        *("file", "prediction", "p_fake", "confidence", "verdict", "category", "category_confidence"),
+        *("true_label", "true_category"),
+    ]
+    assert table["prediction"].tolist() == ["real", "fake", "fake", "real"]
+    assert table["confidence"].tolist() == [0.9, 0.7, 0.8, 0.8]
+    assert table["true_category"].tolist() == ["animals", "", "animals", "vehicles"]
+
+
+def test_the_public_table_of_unlabelled_images_without_categories(predictions):
+    plain = predictions.drop(columns=["predicted_category", "category_confidence"]).assign(label=None)
+    table = tables.public_table(plain)
+    assert list(table) == [
+        "file",
+        "prediction",
+        "p_fake",
+        "confidence",
+        "verdict",
+        "true_label",
+        "true_category",
+    ]
+    assert table["true_label"].isna().all()
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_text_is_a_formula(predictions, start):
+    odd = predictions.assign(
+        path=f"{start}HYPERLINK(1).png", category=f"{start}1", predicted_category=f"{start}2"
+    )
+    table = tables.public_table(odd)
+    for column in ("file", "category", "true_category"):
+        assert table[column].str.startswith(f"'{start}").all()
+    assert tables.public_table(predictions)["file"].tolist() == ["a.png", "'=b.png", "c.png", "d.png"]
+    assert predictions["path"].tolist()[1] == "=b.png"
+
+
+def test_unreadable_images_are_counted_and_listed(results, capsys):
+    results.save_unreadable(pd.DataFrame({"path": [], "error": []}))
+    assert not results.out_dir.exists()
+    results.save_unreadable(pd.DataFrame({"path": ["@a.png"], "error": ["@a.png is empty."]}))
+    assert "1 images cannot be read" in capsys.readouterr().out
+    assert pd.read_csv(results.out_dir / "unreadable.csv")["path"].tolist() == ["'@a.png"]
+
+
+def test_missing_and_empty_files_are_named(results, predictions):
+    results.save_predictions(predictions)
+    results.check(["test.csv"])
+    (results.out_dir / "roc.png").touch()
+    with pytest.raises(DfdError, match=r"out lacks roc\.png, metrics\.json;"):
+        results.check(["test.csv", "roc.png", "metrics.json"])
+
+
+def test_contents_say_what_each_file_is(results, predictions):
+    results.save_predictions(predictions)
+    results.save_metrics(predictions, {"test": predictions})
+    results.save_figure(plt.figure(figsize=(1, 1)), "roc", n=4)
+    assert results.contents()["what"].to_dict() == {
+        "metrics.json": "metrics, settings, data and versions",
+        "roc.png": "figure; the same as .svg beside it",
+        "test.csv": "predictions of the test images",
+    }
+
+
+def test_the_table_of_metrics_shows_the_interval(predictions):
+    table = tables.metrics_table({"val": predictions})["val"]
+    low, high = metrics.auc_interval(predictions)
+    assert table["AUC"] == f"0.750 [{low:.3f}, {high:.3f}]"
+    assert table["n"] == 4
+    assert "auc" not in table
+
+
+def test_plain_values():
+    odd = {
+        "nan": float("nan"),
+        "infinite": np.float32("-inf"),
+        "missing": [pd.NA, pd.NaT, None],
+        "numbers": (np.int64(3), np.float64(0.5), np.bool_(True)),
+        "array": np.array([1.0, np.nan]),
+        "path": Path("a/b"),
+        3: torch.float32,
+    }
+    assert files.plain(odd) == {
+        "nan": None,
+        "infinite": None,
+        "missing": [None, None, None],
+        "numbers": [3, 0.5, True],
+        "array": [1.0, None],
+        "path": "a/b",
+        "3": "torch.float32",
+    }
+    assert files.plain(RunConfig(out_dir="", **SETTINGS))["seed"] == 7
+
+
+def test_versions_name_what_is_not_installed(monkeypatch):
+    monkeypatch.setattr(machine, "_PACKAGES", ("torch", "no-such-package"))
+    found = machine.versions()
+    assert found["torch"] == version("torch")
+    assert found["no-such-package"] is None
+    assert "cores" in found["machine"]
+
+
+def test_an_installed_package_has_no_commit(monkeypatch, tmp_path):
+    monkeypatch.undo()  # the real function
+    monkeypatch.setattr(report, "__file__", str(tmp_path / "site-packages" / "dfdlib" / "report.py"))
+    assert machine._commit() is None

@@ -1,0 +1,104 @@
+"""Varied batches: what the settings say, the same for an image whatever surrounds it."""
+
+import numpy as np
+import pytest
+import torch
+
+from dfdlib.data.dataset import Batch
+from dfdlib.training.augment import augment
+from dfdlib.training.settings import TrainConfig
+
+PLAIN = {"flip": False}
+
+
+def batch(n=32, frames=0, size=24):
+    rng = np.random.default_rng(0)
+    shape = (n, frames, 3, size, size) if frames else (n, 3, size, size)
+    pixels = rng.integers(0, 256, shape).astype(np.uint8)
+    return Batch(
+        image=torch.from_numpy(pixels),
+        fake=torch.tensor([0.0, 1.0]).repeat(n // 2),
+        category=torch.zeros(n, dtype=torch.int64),
+        index=torch.arange(n) + 7,
+    )
+
+
+def part(whole, chosen):
+    return Batch(**{name: tensor[chosen] for name, tensor in whole.items()})
+
+
+EVERYTHING = {"turn": True, "shift": 0.2, "colour_jitter": 0.2, "degrade": 0.5, "self_blend": 0.5}
+
+
+def test_nothing_asked_nothing_done():
+    given = batch()
+    images, targets = augment(given, 0, TrainConfig(**PLAIN))
+    assert torch.equal(images, given["image"])
+    assert targets == ((1.0, given),)
+
+
+@pytest.mark.parametrize("frames", [0, 3])
+def test_an_image_is_varied_alike_in_any_company(frames):
+    given, config = batch(frames=frames), TrainConfig(**EVERYTHING)
+    together = augment(given, 3, config).images
+    apart = torch.cat([augment(part(given, [i]), 3, config).images for i in range(len(together))])
+    assert together.shape == given["image"].shape
+    assert torch.equal(together, apart)
+    assert not torch.equal(together, augment(given, 4, config).images)
+    assert not torch.equal(together, augment(given, 3, TrainConfig(seed=1, **EVERYTHING)).images)
+
+
+@pytest.mark.parametrize("setting", ["turn", "shift", "colour_jitter", "degrade", "self_blend"])
+def test_frames_of_a_clip_are_varied_alike(setting):
+    given = batch(frames=2)
+    given["image"][:, 1] = given["image"][:, 0]
+    images = augment(given, 0, TrainConfig(**PLAIN, **{setting: EVERYTHING[setting]})).images
+    assert torch.equal(images[:, 0], images[:, 1])
+    assert not torch.equal(images.float(), given["image"].float())
+
+
+def test_a_shift_moves_and_mirrors_whole_pixels():
+    given = batch(size=20)
+    images = augment(given, 0, TrainConfig(**PLAIN, shift=0.25)).images
+    moved = 0
+    for before, after in zip(given["image"], images, strict=True):
+        padded = np.pad(before.numpy(), ((0, 0), (5, 5), (5, 5)), mode="reflect")
+        places = [(y, x) for y in range(11) for x in range(11)]
+        found = [
+            place
+            for place in places
+            if np.array_equal(padded[:, place[0] :][:, :20, place[1] :][..., :20], after)
+        ]
+        assert len(found) == 1
+        moved += found != [(5, 5)]
+    assert moved > 20
+
+
+def test_self_blending_makes_fakes_of_real_images_alone():
+    given = batch(n=200)
+    images, ((_, targets),) = augment(given, 0, TrainConfig(**PLAIN, self_blend=0.5))
+    real = given["fake"] == 0
+    new = (targets["fake"] == 1) & real
+    assert 0.35 < float(new.sum() / real.sum()) < 0.65
+    changed = (images != given["image"]).flatten(1).any(1)
+    assert torch.equal(changed, new)
+    part_changed = (images != given["image"])[new].float().mean()
+    assert 0.05 < float(part_changed) < 0.7, "a region, not the whole image"
+    assert torch.equal(given["fake"], batch(n=200)["fake"]), "the batch given is left alone"
+
+
+def test_degrading_hits_its_share():
+    given = batch(n=300)
+    images = augment(given, 0, TrainConfig(**PLAIN, degrade=0.2)).images
+    untouched = (images == given["image"]).flatten(1).all(1).float().mean()
+    assert abs(float(untouched) - 0.8**3) < 0.1
+
+
+def test_mixup_blends_images_and_targets_alike():
+    given = batch()
+    images, ((share, ours), (rest, others)) = augment(given, 0, TrainConfig(**PLAIN, mixup=0.5))
+    assert share + rest == pytest.approx(1)
+    assert 0 < share < 1
+    assert torch.equal(others["fake"], ours["fake"].flip(0))
+    pixels = given["image"].float() / 255
+    assert torch.allclose(images, share * pixels + rest * pixels.flip(0), atol=1e-6)

@@ -1,0 +1,355 @@
+"""Training: it learns, it resumes exactly, it stops with a reason, and it does not depend on the machine."""
+
+import json
+import subprocess
+import sys
+import textwrap
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from dfdlib import DfdError, create_detector, fit, load_detector, predict
+from dfdlib.core.files import alone_in
+from dfdlib.data.dataset import ImageDataset
+from dfdlib.data.manifest import categories_of
+from dfdlib.evaluation import metrics
+from dfdlib.models.networks import Logits
+from dfdlib.training.loop import BEST, LAST
+from dfdlib.training.losses import Losses
+from dfdlib.training.settings import TrainConfig
+
+SETTINGS = TrainConfig(epochs=3, batch_size=16, learning_rate=3e-3, precision="fp32")
+
+
+@pytest.fixture
+def images(demo):
+    return ImageDataset(demo, 32, categories_of(demo))
+
+
+def new_detector(categories=("animals", "human_faces", "vehicles"), **switches):
+    return create_detector("resnet10t", 32, categories, pretrained="none", stages=1, **switches)
+
+
+def train(images, out_dir, settings=SETTINGS, **changes):
+    detector = new_detector()
+    config = TrainConfig(**{**settings.__dict__, **changes})
+    return detector, fit(detector, images.split("train"), images.split("val"), config, out_dir)
+
+
+def weights(detector):
+    return {name: tensor.clone() for name, tensor in detector.network.state_dict().items()}
+
+
+def assert_same(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        assert torch.equal(ours[name], theirs[name]), name
+
+
+def test_the_loss_falls_and_the_category_is_learned(images, tmp_path):
+    _, history = train(images, tmp_path, epochs=6)
+    assert history["train_loss"].iloc[-1] < 0.8 * history["train_loss"].iloc[0]
+    assert history["val_category_accuracy"].max() > 0.5
+    assert history["learning_rate"].max() > 10 * history["learning_rate"].iloc[-1]
+
+
+def test_files_and_detector_agree(images, tmp_path):
+    detector, history = train(images, tmp_path)
+    log = pd.read_csv(tmp_path / "training_log.csv")
+    assert list(log["epoch"]) == [1, 2, 3]
+    assert history.attrs["best_epoch"] == int(log.loc[log["best"], "epoch"].iloc[0])
+    assert not (tmp_path / LAST).exists()
+    loaded = load_detector(tmp_path / "best_model.pt")
+    assert_same(weights(loaded), weights(detector))
+    assert (loaded.threshold, loaded.temperature) == (detector.threshold, detector.temperature)
+    scores = metrics.binary_metrics(predict(loaded, images.split("val")))
+    assert scores["auc"] == pytest.approx(log.loc[log["best"], "val_auc"].iloc[0], abs=1e-6)
+
+
+def test_a_trained_detector_judges_in_full_precision_as_its_file_does(images, tmp_path):
+    detector, _ = train(images, tmp_path, precision="bf16", epochs=1)
+    ours, filed = (predict(one, images.split("val")) for one in (detector, load_detector(tmp_path / BEST)))
+    assert np.array_equal(ours["logit"], filed["logit"])
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(images, tmp_path):
+    first, again, other = (train(images, tmp_path / str(i), seed=s)[0] for i, s in enumerate((0, 0, 1)))
+    assert_same(weights(first), weights(again))
+    assert not torch.equal(first.network.heads.fake.weight, other.network.heads.fake.weight)
+
+
+@pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.9}, {"schedule": "one-cycle"}])
+def test_a_resumed_run_equals_an_unbroken_one(images, tmp_path, monkeypatch, changes):
+    unbroken, history = train(images, tmp_path / "unbroken", **changes)
+    from dfdlib.training import loop
+
+    save, calls = loop._Run.save, []
+
+    def interrupted(self, improved):
+        save(self, improved)
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop._Run, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(images, tmp_path / "broken", **changes)
+    assert (tmp_path / "broken" / LAST).exists()
+    monkeypatch.undo()
+    monkeypatch.setenv("DFD_CACHE_DIR", str(tmp_path / "cache"))
+    resumed, again = train(images, tmp_path / "broken", **changes)
+    assert_same(weights(resumed), weights(unbroken))
+    timings = ["seconds", "images_per_second"]
+    pd.testing.assert_frame_equal(again.drop(columns=timings), history.drop(columns=timings))
+
+
+def test_an_unfinished_run_with_other_settings_is_not_overwritten(images, tmp_path, monkeypatch):
+    from dfdlib.training import loop
+
+    monkeypatch.setattr(loop._Run, "finish", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        train(images, tmp_path, epochs=1)
+    before = (tmp_path / LAST).read_bytes()
+    with pytest.raises(DfdError, match=r"unfinished run with other settings \(epochs: 1 there, 2 here\)"):
+        train(images, tmp_path, epochs=2)
+    assert (tmp_path / LAST).read_bytes() == before
+
+
+def test_two_runs_do_not_mix_in_one_folder(images, tmp_path):
+    with alone_in(tmp_path / "run"), pytest.raises(DfdError, match="another run is writing into"):
+        train(images, tmp_path / "run", epochs=1)
+    assert not list((tmp_path / "run").glob("*.pt"))
+    train(images, tmp_path / "run", epochs=1)
+    assert not list((tmp_path / "run").glob(".*"))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(images, tmp_path, monkeypatch):
+    from dfdlib.training import loop
+
+    original = loop._Run.train_one_step
+
+    def broken(self, epoch, batch, update):
+        losses = original(self, epoch, batch, update)
+        return (losses[0] * float("nan"), *losses[1:]) if epoch == 1 else losses
+
+    monkeypatch.setattr(loop._Run, "train_one_step", broken)
+    with pytest.raises(DfdError, match="loss is not finite at epoch 2"):
+        train(images, tmp_path)
+    assert load_detector(tmp_path / "best_model.pt").provenance["epoch"] == 1
+
+
+def test_patience_ends_a_run_early(images, tmp_path, monkeypatch):
+    from dfdlib.training import loop
+
+    monkeypatch.setattr(loop.metrics, "binary_metrics", lambda _: {"auc": 0.5, "accuracy": 0.5})
+    monkeypatch.setattr(
+        loop._Run,
+        "evaluate",
+        lambda _: {"val_loss": 1.0, "val_auc": 0.5, "val_accuracy": 0.5, "val_seconds": 0.0},
+    )
+    _, history = train(images, tmp_path, epochs=9, patience=2)
+    assert len(history) == 3
+
+
+@pytest.mark.parametrize("label", ["real", "fake"])
+def test_a_missing_class_is_refused(images, tmp_path, label):
+    one_class = images.subset((images.manifest["label"] == label).to_numpy())
+    with pytest.raises(DfdError, match="the training split has no"):
+        fit(new_detector(), one_class.split("train"), images.split("val"), SETTINGS, tmp_path)
+
+
+def test_tiny_splits_train(images, tmp_path):
+    """Two images of a class, fewer than a batch: still a run."""
+    train_part, val_part = (
+        images.split(name).subset(np.arange(len(images.split(name))) < 4) for name in ("train", "val")
+    )
+    history = fit(new_detector(), train_part, val_part, SETTINGS, tmp_path)
+    assert np.isfinite(history["train_loss"]).all()
+
+
+def test_losses_are_the_formulas():
+    logits = Logits(torch.tensor([2.0, -1.0]), torch.tensor([[1.0, 0.0, 0.0], [0.0, 3.0, 0.0]]))
+    batch = {"fake": torch.tensor([1.0, 0.0]), "category": torch.tensor([0, -1])}
+    losses = Losses(2.0, 0.5, torch.tensor([1.0, 3.0]), None)
+    total, fake, category = losses(logits, batch)
+    expected_fake = (3 * np.log1p(np.exp(-2.0)) + np.log1p(np.exp(-1.0))) / 2
+    expected_category = -np.log(np.exp(1) / (np.exp(1) + 2))
+    assert float(fake) == pytest.approx(expected_fake, rel=1e-5)
+    assert float(category) == pytest.approx(expected_category, rel=1e-5), "an unknown category must not count"
+    assert float(total) == pytest.approx(2 * expected_fake + 0.5 * expected_category, rel=1e-5)
+
+
+def test_class_weights_undo_imbalance(images):
+    fakes = np.flatnonzero(images.manifest["label"] == "fake")[:20]
+    chosen = (images.manifest["label"] == "real").to_numpy().copy()
+    chosen[fakes] = True
+    part = images.subset(chosen)
+    losses = Losses.of(part, TrainConfig())
+    totals = [float(losses.fake_class_weights[c] * (part.fake == c).sum()) for c in (0, 1)]
+    assert totals[0] == pytest.approx(totals[1])
+    shares = [float(losses.category_class_weights[c] * (part.category == c).sum()) for c in range(3)]
+    assert shares == pytest.approx([shares[0]] * 3)
+    assert torch.equal(Losses.of(part, TrainConfig(balance="none")).fake_class_weights, torch.ones(2))
+
+
+def test_label_smoothing_moves_the_targets():
+    logits = Logits(torch.tensor([2.0]), None)
+    batch = {"fake": torch.tensor([1.0]), "category": torch.tensor([-1])}
+    _, smooth, _ = Losses(1.0, 0.0, torch.ones(2), None, fake_smoothing=0.2)(logits, batch)
+    assert float(smooth) == pytest.approx(0.9 * np.log1p(np.exp(-2)) + 0.1 * np.log1p(np.exp(2)), rel=1e-5)
+    logits = Logits(torch.tensor([2.0]), torch.tensor([[3.0, 0.0]]))
+    batch = {"fake": torch.tensor([1.0]), "category": torch.tensor([0])}
+    _, plain, smooth = Losses(1.0, 1.0, torch.ones(2), None, category_smoothing=0.2)(logits, batch)
+    assert float(plain) == pytest.approx(np.log1p(np.exp(-2)), rel=1e-5)
+    assert float(smooth) == pytest.approx(0.9 * np.log1p(np.exp(-3)) + 0.1 * np.log1p(np.exp(3)), rel=1e-5)
+
+
+def test_a_frozen_backbone_stays_as_it_is_to_the_last_statistic(images, tmp_path):
+    before = new_detector()
+    detector, history = train(images, tmp_path, freeze=-1)
+    ours, theirs = weights(detector), weights(before)
+    for name in ours:
+        assert torch.equal(ours[name], theirs[name]) == name.startswith(("backbone", "normalize")), name
+    assert np.isfinite(history["train_loss"]).all()
+
+
+def test_parts_of_a_batch_add_up_to_its_step(images, tmp_path):
+    """Without batch statistics and dropout, two halves give the gradient of the whole."""
+    settings = {
+        **SETTINGS.__dict__,
+        "freeze": -1,
+        "epochs": 1,
+        "balance": "none",
+        "category_loss_weight": 0.0,
+        "schedule": "constant",
+    }
+    heads = []
+    for changes in ({}, {"accumulate": 2}, {"batch_size": 8}):
+        detector = new_detector(drop_rate=0.0)
+        config = TrainConfig(**{**settings, **changes})
+        fit(detector, images.split("train"), images.split("val"), config, tmp_path / str(len(heads)))
+        heads.append(detector.network.heads.fake.weight)
+    whole, halves, other = heads
+    assert torch.allclose(whole, halves, atol=1e-5)
+    assert not torch.allclose(whole, other, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mixup": 0.4, "label_smoothing": 0.1},
+        {"degrade": 0.5, "self_blend": 0.3, "shift": 0.1},
+        {"balance": "oversample", "layer_decay": 0.7, "freeze": 1, "schedule": "plateau"},
+        {"balance": "downsample", "monitor": "loss", "accumulate": 2},
+    ],
+)
+def test_every_setting_trains(images, tmp_path, changes):
+    _, history = train(images, tmp_path, epochs=4, **changes)
+    assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
+
+
+def test_flipped_labels_are_noticed(images, tmp_path):
+    """Guards the convention that fake is 1: a detector that learned well ranks fakes above reals."""
+    detector, _ = train(images, tmp_path, epochs=6)
+    part = images.split("train")
+    scores = metrics.binary_metrics(predict(detector, part))
+    flipped = predict(detector, part)
+    flipped["label"] = flipped["label"].map({"real": "fake", "fake": "real"})
+    assert scores["auc"] > 0.55
+    assert metrics.binary_metrics(flipped)["auc"] == pytest.approx(1 - scores["auc"])
+
+
+SCRIPT = """
+    import json, sys
+    from accelerate import PartialState
+    from dfdlib import create_detector, fit
+    from dfdlib.config import TrainConfig
+    from dfdlib.datasets import ImageDataset
+    from dfdlib.manifest import categories_of, read_manifest
+
+    if __name__ == "__main__":
+        images = ImageDataset(read_manifest(sys.argv[1]), 32, categories_of(read_manifest(sys.argv[1])))
+        detector = create_detector("resnet10t", 32, images.categories, pretrained="none", stages=1)
+        settings = TrainConfig(epochs=6, batch_size=16, learning_rate=3e-3, precision="fp32")
+        history = fit(detector, images.split("train"), images.split("val"), settings, sys.argv[2])
+        state = PartialState()
+        if state.is_main_process:
+            found = {"losses": history["train_loss"].tolist(), "categories": history["val_category_accuracy"].tolist()}
+            print("RESULT", json.dumps({"processes": state.num_processes, **found}), flush=True)
+"""
+
+
+def test_two_processes_train_like_one(demo, tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    results = []
+    for name, command in (("one", [sys.executable]), ("two", launch)):
+        arguments = [str(script), f"{demo.attrs['root']}/manifest.csv", str(tmp_path / name)]
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-3000:]
+        results.append(
+            json.loads(next(line for line in done.stdout.splitlines() if line.startswith("RESULT"))[7:])
+        )
+        assert (tmp_path / name / "best_model.pt").exists()
+        assert not (tmp_path / name / "last.pt").exists()
+    one, two = results
+    assert (one["processes"], two["processes"]) == (1, 2)
+    assert one["losses"][0] == pytest.approx(two["losses"][0], rel=0.1)
+    assert np.abs(np.subtract(one["losses"], two["losses"])).max() < 0.35
+    assert np.abs(np.subtract(one["categories"], two["categories"])).max() < 0.35
+
+
+def test_precision_is_measured_and_the_network_left_alone(images):
+    from dfdlib.training.precision import choose_precision
+
+    network = new_detector().network.train()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    batch = images.__getitems__(range(8))
+    chosen, gain = choose_precision(network, lambda net: net(batch["image"]).fake.mean(), torch.device("cpu"))
+    assert chosen in ("fp32", "bf16")
+    assert (chosen == "bf16") == (gain >= 1.1)
+    assert_same(before, dict(network.state_dict()))
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_precision_is_measured_once_for_networks_of_one_kind(images, tmp_path, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr("dfdlib.training.loop._PRECISIONS", {})
+    monkeypatch.setattr("dfdlib.training.choose_precision", lambda *_: asked.append(1) or ("fp32", 0.5))
+    for name in "ab":
+        train(images, tmp_path / name, precision="auto", epochs=1)
+    assert len(asked) == 1
+    assert capsys.readouterr().out.count("precision: fp32") == 2
+    train(images, tmp_path / "c", precision="auto", epochs=1, batch_size=8)
+    assert len(asked) == 2
+
+
+def test_tensorboard_logs_are_written_when_asked(images, tmp_path):
+    pytest.importorskip("tensorboard")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        train(images, tmp_path, epochs=1, tensorboard=True)
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_a_category_that_training_lacks_can_be_met_in_the_test(images, tmp_path):
+    table = images.manifest
+    lacking = images.subset((table["split"] != "train") | (table["category"] != "vehicles"))
+    detector, _ = train(lacking, tmp_path, epochs=1)
+    test = predict(detector, images.split("test"))
+    assert (test["category"] == "vehicles").any()
+    assert np.isfinite(test["p_vehicles"]).all()
+    assert 0 <= metrics.binary_metrics(test)["category_accuracy"] < 1
+
+
+@pytest.mark.parametrize("balance", ["weights", "oversample", "downsample", "none"])
+def test_a_handful_of_fakes_among_many_images_trains(images, tmp_path, balance):
+    rare = images.manifest.index[
+        (images.manifest["split"] == "train") & (images.manifest["label"] == "fake")
+    ][2:]
+    _, history = train(images.subset(~images.manifest.index.isin(rare)), tmp_path, epochs=1, balance=balance)
+    assert np.isfinite(history[["train_loss", "val_loss"]].to_numpy()).all()
