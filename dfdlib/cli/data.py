@@ -16,7 +16,7 @@ def demo_data(options: argparse.Namespace) -> str:
     return str(root_of(manifest) / "manifest.csv")
 
 
-def scan_images(options: argparse.Namespace) -> str:
+def scan(options: argparse.Namespace) -> str:
     """Write the manifest of a folder into it; return the file."""
     from dfdlib.data.manifest import summary, write_manifest
     from dfdlib.data.scan import scan_images

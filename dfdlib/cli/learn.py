@@ -117,7 +117,7 @@ def calibrate(options: argparse.Namespace) -> dict[str, Any]:
     return _plain({"model": options.out, **fitted, **worth})
 
 
-def learn_from_failures(options: argparse.Namespace) -> dict[str, Any]:
+def finetune(options: argparse.Namespace) -> dict[str, Any]:
     """Learn from the failures on the validation images, or from what users reported; return what changed."""
     from dfdlib.core import machine
     from dfdlib.data.dataset import ImageDataset
