@@ -19,12 +19,12 @@ def demo_data(options: argparse.Namespace) -> str:
 def scan(options: argparse.Namespace) -> str:
     """Write the manifest of a folder into it; return the file."""
     from dfdlib.data.manifest import summary, write_manifest
-    from dfdlib.data.scan import scan_images
+    from dfdlib.data.scan import count_skipped, scan_images
 
     labels = dict(pair.split("=", 1) for pair in options.label)
     manifest = scan_images(options.path, labels, require_labels=not options.unlabelled)
     print(summary(manifest).to_string(), file=sys.stderr)
-    for reason, count in manifest.attrs["skipped"].items():
+    for reason, count in count_skipped(options.path).items():
         print(f"skipped: {count} {reason}", file=sys.stderr)
     file = Path(options.path) / "manifest.csv"
     write_manifest(manifest, file)

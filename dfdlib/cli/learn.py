@@ -93,7 +93,7 @@ def _scores(predictions: pd.DataFrame) -> dict[str, Any]:
 
     scores = metrics.binary_metrics(predictions)
     scores |= bootstrap.with_ends(bootstrap.bootstrap_metrics(predictions))
-    seen = predictions.attrs.get("n_seen", 0)
+    seen = int(predictions.loc[predictions["label"].notna(), "in_training"].sum())
     if seen:
         print(f"warning: {seen} of {scores['n']} images were seen in training or validation", file=sys.stderr)
     return scores | {"n_seen": seen}
@@ -103,17 +103,24 @@ def calibrate(options: argparse.Namespace) -> dict[str, Any]:
     """Fit temperature, threshold and band to labelled images; return what they are worth there."""
     from dfdlib.evaluation.calibration import calibrate
     from dfdlib.evaluation.predictions import predict
+    from dfdlib.evaluation.tables import with_decision
     from dfdlib.models.checkpoint import save_detector
+    from dfdlib.models.decision import CANT_TELL
 
     (detector,) = load_detectors([options.model])
     images = _labelled_images(options.data, options.split, detector)
     tell_unreadable(images.unreadable["error"])
-    detector.temperature = 1.0  # so that the table holds what the network says by itself
-    logits = predict(detector, images)["logit"].to_numpy()
-    band = calibrate(detector, images.fake.numpy(), logits, options.false_alarms, options.min_accuracy)
+    judged = predict(detector, images)
+    decision = calibrate(
+        images.fake.numpy(), judged["logit"].to_numpy(), options.false_alarms, options.min_accuracy
+    )
+    detector.decision = decision
     save_detector(detector, options.out)
-    fitted = {"temperature": detector.temperature, "threshold": detector.threshold, "band": detector.band}
-    worth = {"n": band.n, "verdicts_given": band.coverage, "accuracy_of_these": band.accuracy}
+    judged = with_decision(judged, decision)
+    given = judged[judged["verdict"] != CANT_TELL]
+    right = float((given["verdict"] == given["label"]).mean())
+    worth = {"n": len(judged), "verdicts_given": len(given) / len(judged), "accuracy_of_these": right}
+    fitted = {"temperature": decision.temperature, "threshold": decision.threshold, "band": decision.band}
     return _plain({"model": options.out, **fitted, **worth})
 
 
@@ -128,6 +135,7 @@ def finetune(options: argparse.Namespace) -> dict[str, Any]:
         FINETUNED,
         before_and_after,
         failures,
+        learn_from_failures,
         save_failures,
         with_feedback,
     )

@@ -62,23 +62,17 @@ def predict(options: argparse.Namespace) -> str | dict[str, Any]:
 def _judge_one(
     detectors: Sequence[Detector], manifest: pd.DataFrame, threshold: float | None, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    import tempfile
+    from dfdlib.evaluation.files import judge_files
 
-    import pandas as pd
-
-    from dfdlib.evaluation.files import predict_files
-
-    with tempfile.TemporaryDirectory() as folder:
-        done = predict_files(
-            detectors, manifest, Path(folder) / "one.csv", threshold=threshold, workers=1, **settings
-        )
-        row = pd.read_csv(done.csv).iloc[0]
-    if done.unreadable:
-        raise DfdError(done.unreadable[0])
-    result = {"decision": row["prediction"].upper(), "probability": float(row["p_fake"])}
+    (table,) = judge_files(detectors, manifest, threshold=threshold, workers=1, **settings)
+    row = table.iloc[0]
+    if row["error"]:
+        raise DfdError(row["error"])
+    result = {"decision": row["predicted"].upper(), "probability": round(row["p_fake"], 6)}
     result["verdict"] = row["verdict"]
-    if "category" in row and isinstance(row["category"], str):
-        result |= {"category": row["category"], "category_confidence": float(row["category_confidence"])}
+    if "predicted_category" in row:
+        confidence = round(row["category_confidence"], 6)
+        result |= {"category": row["predicted_category"], "category_confidence": confidence}
     return result
 
 
@@ -206,8 +200,7 @@ def _manifest_of(paths: Sequence[str], videos: bool = True) -> pd.DataFrame:
     )
     root = os.path.commonpath([Path(path).parent for path in manifest["path"]])
     manifest["path"] = [os.path.relpath(path, root) for path in manifest["path"]]
-    manifest.attrs = {"root": root}
-    return manifest.reset_index(drop=True)
+    return manifest.assign(root=root).reset_index(drop=True)
 
 
 def _holds_images(folder: Path) -> bool:

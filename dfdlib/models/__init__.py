@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "backbones": ["create_backbone"],
         "checkpoint": ["load_detector", "save_detector"],
+        "decision": ["CANT_TELL", "Decision"],
         "detector": ["Detector", "create_detector", "create_network"],
         "forward": ["VIEWS", "judge", "views_of"],
         "networks": ["Logits"],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import nn
 from dfdlib.core.errors import DfdError, did_you_mean
 from dfdlib.models.backbones import SCRATCH
 from dfdlib.models.clip_network import CnnLstm
+from dfdlib.models.decision import Decision
 from dfdlib.models.networks import CustomCnn, TimmNetwork, ViewHeads
 
 
@@ -22,25 +24,20 @@ class Detector:
 
     network: nn.Module
     """Images [B, 3, H, W], uint8 or float in [0, 1], to `Logits`. Normalises them itself."""
-    name: str
-    """The network's key in `NETWORKS`."""
+    kind: str
+    """The network's key in `NETWORKS`, or `onnx`."""
     arguments: dict[str, Any]
-    """The network's arguments; with `name` they rebuild it."""
+    """The network's arguments; with `kind` they rebuild it."""
     image_size: int
     """Side of the square that images are fitted to, in pixels."""
     categories: tuple[str, ...] = ()
     n_frames: int = 0
     """Frames of the clips that it looks at; 0 for single images."""
-    threshold: float = 0.5
-    """An image is called fake from this `p_fake` on; chosen on validation images."""
-    band: tuple[float, float] | None = None
-    """From the first up to the second `p_fake` the verdict is "can't tell" (see `calibration.abstain_band`);
-    None where no band was fitted."""
-    temperature: float = 1.0
-    """Divides the fake logit before the sigmoid (Guo et al. 2017); fitted on validation images."""
+    decision: Decision = field(default_factory=Decision)
+    """How its logit becomes a verdict."""
     origin: str = SCRATCH
     """Where the backbone's first weights came from."""
-    seen: np.ndarray | None = None
+    training_digests: np.ndarray | None = None
     """Digests of the training and validation images, int64, see `manifest.content_digests`; None where unknown."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """Training settings, data and versions; for the record only."""
@@ -55,6 +52,31 @@ class Detector:
         """Dotted name of the network's last feature map, which Grad-CAM looks at."""
         return self.network.target_layer
 
+    @property
+    def explainable(self) -> bool:
+        """Whether its network can be looked into; an ONNX graph cannot."""
+        return self.kind != "onnx"
+
+    def about(self) -> dict[str, Any]:
+        """Return all but the network and the digests, in plain types: what a detector file says of itself."""
+        decision = {"threshold": self.decision.threshold, "temperature": self.decision.temperature}
+        fields = {name: getattr(self, name) for name in _ABOUT} | {
+            "name": self.kind,
+            "band": self.decision.band,
+        }
+        return json.loads(json.dumps(fields | decision))
+
+    @classmethod
+    def from_about(cls, network: nn.Module, about: Mapping[str, Any]) -> Detector:
+        """Put a network and what `about` returned together again."""
+        band = tuple(about["band"]) if about.get("band") else None
+        decision = Decision(about["threshold"], about["temperature"], band)
+        fields = {name: about[name] for name in _ABOUT if name in about}
+        fields["categories"] = tuple(fields["categories"])
+        return cls(network, about["name"], **fields, decision=decision)
+
+
+_ABOUT = ("arguments", "image_size", "categories", "n_frames", "origin", "provenance")
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "timm": TimmNetwork,

@@ -151,8 +151,7 @@ class FeedbackStore:
         columns = ["path", "label", "category", "split", "group", "generator"]
         manifest = pd.DataFrame(rows, columns=columns).astype(object)
         manifest = manifest.where(manifest.notna(), None)
-        manifest.attrs["root"] = str(folder)
-        return manifest
+        return manifest.assign(root=str(folder))
 
     def _check_room(self, connection: sqlite3.Connection, size: int) -> None:
         (used,) = connection.execute("SELECT coalesce(sum(length(data)), 0) FROM images").fetchone()

@@ -45,9 +45,9 @@ from dfdlib.training.settings import TrainConfig
 def remember(detector: Detector, *manifests: pd.DataFrame) -> None:
     """Add the images of manifests to those that the detector has seen."""
     digests = [content_digests(manifest) for manifest in manifests]
-    before = [] if detector.seen is None else [detector.seen]
+    before = [] if detector.training_digests is None else [detector.training_digests]
     known = np.unique(np.concatenate([*before, *digests]))
-    detector.seen = known[known != 0]
+    detector.training_digests = known[known != 0]
 
 
 BEST, LAST, LOG = "best_model.pt", "last.pt", "training_log.csv"
@@ -77,8 +77,7 @@ def fit(
         out_dir: Folder of `best_model.pt`, `training_log.csv` and, until the end, `last.pt`.
 
     Returns:
-        The history, a row an epoch; `attrs["best_epoch"]` is the best one, `attrs["precision"]` the
-        precision that was used.
+        The history, one row per epoch: losses, validation metrics, learning rate, `precision`, time, and `best`.
 
     Raises:
         DfdError: A class is missing, `out_dir` holds an unfinished run with other settings, or the loss is
@@ -227,6 +226,7 @@ class _Run:
     def record(self, row: dict[str, float]) -> bool:
         """Add an epoch to the history; say whether it is the best one so far."""
         row["seconds"] = row.pop("train_seconds") + row.pop("val_seconds")
+        row["precision"] = self.precision
         row["images_per_second"] = len(self.sampler) / max(row["seconds"], 1e-9)
         improved = self.history.add(row)
         self.say(self.history.last_line(self.config.epochs))
@@ -284,17 +284,14 @@ class _Run:
         self.accelerator.unwrap_model(self.network, keep_fp32_wrapper=False)
         best = load_detector(self.out_dir / BEST)
         self.detector.network.load_state_dict(best.network.state_dict())
-        for name in ("threshold", "temperature", "band"):
-            setattr(self.detector, name, getattr(best, name))
+        self.detector.decision = best.decision
         self.detector.provenance = best.provenance
         self.accelerator.wait_for_everyone()
         if self.is_main:
             (self.out_dir / LAST).unlink(missing_ok=True)
         if self.tensorboard is not None:
             self.tensorboard.close()
-        history = self.history.table()
-        history.attrs |= {"best_epoch": self.history.best + 1, "precision": self.precision}
-        return history
+        return self.history.table()
 
     def _read_unfinished(self) -> dict[str, Any] | None:
         file = self.out_dir / LAST
@@ -317,7 +314,7 @@ class _Run:
         device = _processes().device
         n_images = min(len(self.train), max(2, self.config.batch_size))
         shape = (n_images, self.detector.n_frames, self.detector.image_size, self.config.freeze)
-        what = (self.detector.name, sorted(self.detector.arguments.items()))
+        what = (self.detector.kind, sorted(self.detector.arguments.items()))
         key = repr((what, shape, device, torch.get_num_threads()))
         if key not in _PRECISIONS:  # the folds of a cross-validation need it once
             network = self.detector.network.to(device, memory_format=torch.channels_last)
@@ -357,7 +354,7 @@ class _Run:
 
     def _calibrated(self, fake: np.ndarray, category: np.ndarray | None) -> pd.DataFrame:
         """Fit temperature, threshold and band to validation logits; return the predictions with them."""
-        calibrate(self.detector, self.val.fake.numpy(), fake)
+        self.detector.decision = calibrate(self.val.fake.numpy(), fake)
         return predictions_table(self.detector, self.val.manifest, fake, category)
 
 
