@@ -41,7 +41,6 @@ from dfdlib.training.optim import freeze_stages, learning_rate_at, parameter_gro
 from dfdlib.training.precision import choose_precision
 from dfdlib.training.settings import TrainConfig
 
-
 BEST, LAST, LOG = "best_model.pt", "last.pt", "training_log.csv"
 
 
