@@ -16,9 +16,8 @@ from sklearn.preprocessing import StandardScaler
 
 from dfdlib import DfdError, metrics
 from dfdlib.demo import DEMO_VERSION, JPEG_QUALITIES, demo_manifest, forge_folder
-from dfdlib.demo.camera import Camera, draw_camera, encode_jpeg, take_photo
 from dfdlib.demo.forgeries import FAMILIES, MOST_HIDDEN, forge
-from dfdlib.demo.scenes import CATEGORIES, render_scene
+from dfdlib.demo.scenery import CATEGORIES, Camera, draw_camera, encode_jpeg, render_scene, take_photo
 from dfdlib.imageio import read_image
 from dfdlib.manifest import open_data, root_of, validate, write_manifest
 

@@ -10,9 +10,9 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from dfdlib.demo._animals import SPECIES, sculpt_animal
-from dfdlib.demo._vehicles import KINDS, sculpt_vehicle
-from dfdlib.demo.scenes import CATEGORIES, render_scene
+from dfdlib.demo.scenery import CATEGORIES, render_scene
+from dfdlib.demo.scenery.animals import SPECIES, sculpt_animal
+from dfdlib.demo.scenery.vehicles import KINDS, sculpt_vehicle
 
 SIZE = 96
 LUMA = np.array([0.2126, 0.7152, 0.0722])

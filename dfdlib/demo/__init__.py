@@ -25,9 +25,8 @@ from ..imageio import ImageError, read_image
 from ..manifest import read_manifest, root_of, scan, write_manifest
 from ..resizing import reduce_image
 from ..splits import assign_splits
-from .camera import JPEG_QUALITIES, draw_camera, encode_jpeg, take_photo
 from .forgeries import FAMILIES, STRENGTHS, forge
-from .scenes import CATEGORIES, render_scene
+from .scenery import CATEGORIES, JPEG_QUALITIES, draw_camera, encode_jpeg, render_scene, take_photo
 
 DEMO_IMAGES = 2700
 """Images of the default demo set, half of them fake."""

@@ -15,8 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DfdError
-from .camera import Camera, draw_camera, take_photo
-from .scenes import CATEGORIES, Scene, render_scene
+from .scenery import CATEGORIES, Camera, Scene, draw_camera, render_scene, take_photo
 
 GENERATOR = "frame_by_frame"
 CLIPS_VERSION = 2

@@ -8,8 +8,8 @@ from functools import partial
 
 import numpy as np
 
-from ._draw import Array, hex_rgb, mix, noise, pick, smoothstep
-from ._solid import ALBEDO, GLOSS, MIRROR, NORMAL, Finish, Frame, Model, Solid, rotation, roughen
+from .draw import Array, hex_rgb, mix, noise, pick, smoothstep
+from .solid import ALBEDO, GLOSS, MIRROR, NORMAL, Finish, Frame, Model, Solid, rotation, roughen
 
 Rng = np.random.Generator
 Rect = tuple[float, float, float, float]

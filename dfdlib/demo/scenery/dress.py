@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._draw import Array, hex_rgb, mix, noise, pick, smoothstep
-from ._solid import ALBEDO, Finish, Solid, moved, rotation, roughen
+from .draw import Array, hex_rgb, mix, noise, pick, smoothstep
+from .solid import ALBEDO, Finish, Solid, moved, rotation, roughen
 
 Rng = np.random.Generator
 

@@ -11,9 +11,9 @@ from functools import partial
 
 import numpy as np
 
-from ._draw import Array, hex_rgb, mix, noise, noise_at, pick, rgb, smoothstep
-from ._heads import HEADS, build_head, texture_fur
-from ._solid import ALBEDO, SOFT, Finish, Frame, Model, Solid, moved, rotation
+from .draw import Array, hex_rgb, mix, noise, noise_at, pick, rgb, smoothstep
+from .heads import HEADS, build_head, texture_fur
+from .solid import ALBEDO, SOFT, Finish, Frame, Model, Solid, moved, rotation
 
 Rng = np.random.Generator
 

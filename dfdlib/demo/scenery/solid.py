@@ -12,7 +12,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from ._draw import Array, grid, unit
+from .draw import Array, grid, unit
 
 FAR = -9.0
 # Attributes of a surface point: normal (3), albedo (3), gloss, mirror, softness, strand direction (2).

@@ -1,6 +1,6 @@
 """Photograph-like scenes for the demo data: a lit subject in front of a background.
 
-The subject is sculpted into a depth buffer (see ``_solid.Solid``), then shaded like a photograph: key light
+The subject is sculpted into a depth buffer (see ``solid.Solid``), then shaded like a photograph: key light
 with cast shadow, ambient light with occlusion, highlights, reflections and a rim. The exposure is metered
 on the whole image, as a camera would, so that brightness says nothing about the category.
 """
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ._animals import sculpt_animal
-from ._backgrounds import SURROUNDINGS, Light, random_light, render_background
-from ._draw import Array, blur, grid, mix, noise_at, smoothstep, times, unit
-from ._faces import sculpt_portrait
-from ._solid import ALBEDO, FAR, GLOSS, MIRROR, NORMAL, SOFT, Model, Solid
-from ._vehicles import sculpt_vehicle
+from .animals import sculpt_animal
+from .backgrounds import SURROUNDINGS, Light, random_light, render_background
+from .draw import Array, blur, grid, mix, noise_at, smoothstep, times, unit
+from .faces import sculpt_portrait
+from .solid import ALBEDO, FAR, GLOSS, MIRROR, NORMAL, SOFT, Model, Solid
+from .vehicles import sculpt_vehicle
 
 _SCULPTORS: dict[str, Callable[[np.random.Generator, int], Model]] = {
     "human_faces": sculpt_portrait,

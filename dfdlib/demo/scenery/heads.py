@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._draw import hex_rgb, mix, noise, pick, rgb, smoothstep, strands
-from ._solid import ALBEDO, FLOW, GLOSS, SOFT, Finish, Frame, Solid, moved, rotation, roughen
+from .draw import hex_rgb, mix, noise, pick, rgb, smoothstep, strands
+from .solid import ALBEDO, FLOW, GLOSS, SOFT, Finish, Frame, Solid, moved, rotation, roughen
 
 Rng = np.random.Generator
 _NOSE = Finish(hex_rgb("221a1a"), gloss=0.5)

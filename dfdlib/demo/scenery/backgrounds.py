@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ._draw import Array, blur, grid, hex_rgb, mix, noise, noise_at, pick, smoothstep, times
+from .draw import Array, blur, grid, hex_rgb, mix, noise, noise_at, pick, smoothstep, times
 
 Rng = np.random.Generator
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ._draw import Array, mix, noise, pick, rgb, smoothstep, strands
-from ._dress import add_glasses, add_hat, sculpt_torso
-from ._solid import ALBEDO, FLOW, GLOSS, SOFT, Finish, Frame, Model, Solid, moved, rotation, roughen
+from .draw import Array, mix, noise, pick, rgb, smoothstep, strands
+from .dress import add_glasses, add_hat, sculpt_torso
+from .solid import ALBEDO, FLOW, GLOSS, SOFT, Finish, Frame, Model, Solid, moved, rotation, roughen
 
 Rng = np.random.Generator
 
