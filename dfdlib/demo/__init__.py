@@ -32,7 +32,7 @@ DEMO_IMAGES = 2700
 """Images of the default demo set, half of them fake."""
 DEMO_SIZE = 128
 """Side of a demo image in pixels."""
-DEMO_VERSION = 4
+DEMO_VERSION = 5
 """Raised whenever the generator changes, so that a cached set of an older one is not used."""
 
 Row = dict[str, object]

@@ -18,7 +18,7 @@ from ..errors import DfdError
 from .scenery import CATEGORIES, Camera, Scene, draw_camera, render_scene, take_photo
 
 GENERATOR = "frame_by_frame"
-CLIPS_VERSION = 2
+CLIPS_VERSION = 3
 """Raised whenever the generator changes, so that a cached set of an older one is not used."""
 
 _FPS = 16

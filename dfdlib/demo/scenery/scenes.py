@@ -15,12 +15,12 @@ import numpy as np
 
 from .animals import sculpt_animal
 from .backgrounds import SURROUNDINGS, Light, random_light, render_background
-from .draw import Array, blur, grid, mix, noise_at, smoothstep, times, unit
+from .draw import Array, Rng, blur, grid, mix, noise_at, smoothstep, times, unit
 from .faces import sculpt_portrait
 from .solid import ALBEDO, FAR, GLOSS, MIRROR, NORMAL, SOFT, Model, Solid
 from .vehicles import sculpt_vehicle
 
-_SCULPTORS: dict[str, Callable[[np.random.Generator, int], Model]] = {
+_SCULPTORS: dict[str, Callable[[Rng, int], Model]] = {
     "human_faces": sculpt_portrait,
     "animals": sculpt_animal,
     "vehicles": sculpt_vehicle,
@@ -44,7 +44,7 @@ class Scene:
     category: str
 
 
-def render_scene(category: str, rng: np.random.Generator, size: int = 256) -> Scene:
+def render_scene(category: str, rng: Rng, size: int = 256) -> Scene:
     """Render a scene of ``category``; the same generator state always gives the same arrays.
 
     Raises:
@@ -54,23 +54,17 @@ def render_scene(category: str, rng: np.random.Generator, size: int = 256) -> Sc
         raise ValueError(f"unknown category {category!r}; choose from {', '.join(CATEGORIES)}")
     light = random_light(rng)
     model = _SCULPTORS[category](rng, size)
-    image = render_background(rng, size, light, SURROUNDINGS[category], model.place, model.feet)
-    if model.place in ("ground", "water"):
-        image = _ground_shadow(image, model, light)
-    image = _composite(image, model.solid, light, rng)
-    return Scene(_expose(image, rng), model.solid.alpha > 0.5, category)
-
-
-def _composite(image: Array, solid: Solid, light: Light, rng: np.random.Generator) -> Array:
-    box = solid.window()
-    alpha = solid.alpha[box]
+    solid, box = model.solid, model.solid.window()
+    image = render_background(rng, size, light, SURROUNDINGS[category], model.feet)
+    if model.feet is not None:
+        image = _ground_shadow(image, solid, light)
     edge = 0.25 * np.clip(1 - blur(solid.alpha, 0.006)[box], 0, 1)
     shaded = _shade(solid, light, rng, box) + times(blur(image, 0.04)[box], edge)
-    image[box] = mix(image[box], shaded, alpha)
-    return image
+    image[box] = mix(image[box], shaded, solid.alpha[box])
+    return Scene(_expose(image, rng), solid.alpha > 0.5, category)
 
 
-def _shade(solid: Solid, light: Light, rng: np.random.Generator, box: tuple[slice, slice]) -> Array:
+def _shade(solid: Solid, light: Light, rng: Rng, box: tuple[slice, slice]) -> Array:
     """Radiance [h, w, 3] of the visible surface."""
     planes = solid.planes[(slice(None), *box)]
     normal, albedo = unit(planes[NORMAL]), planes[ALBEDO]
@@ -97,7 +91,7 @@ def _shade(solid: Solid, light: Light, rng: np.random.Generator, box: tuple[slic
     return cv2.merge(channels)
 
 
-def _surroundings(normal: Array, light: Light, rng: np.random.Generator) -> list[Array]:
+def _surroundings(normal: Array, light: Light, rng: Rng) -> list[Array]:
     """Colour planes of sky, skyline and ground mirrored by a surface with normals [3, h, w]."""
     side, up = 2 * normal[2] * normal[0], -2 * normal[2] * normal[1]
     skyline = 0.10 + 0.07 * noise_at("fractal", side * 60 + rng.uniform(0, 512), np.full_like(side, 7.0))
@@ -135,10 +129,9 @@ def _occlusion(solid: Solid) -> Array:
     return np.exp(-shade)
 
 
-def _ground_shadow(image: Array, model: Model, light: Light) -> Array:
+def _ground_shadow(image: Array, solid: Solid, light: Light) -> Array:
     """Darken the ground where the surface, projected along the light or straight down, falls on it."""
-    solid, size = model.solid, model.solid.size
-    frame = solid.frame
+    size, frame = solid.size, solid.frame
     points = solid.local()[::2, ::2][solid.alpha[::2, ::2] > 0.5]
     sun = light.direction @ frame.rotation.astype(np.float32)
     sun = sun / max(-float(sun[1]), 0.35)
@@ -156,11 +149,10 @@ def _ground_shadow(image: Array, model: Model, light: Light) -> Array:
         layer = cv2.morphologyEx(layer, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
         layer = blur(cv2.resize(layer, (size, size), interpolation=cv2.INTER_LINEAR), sigma)
         shadow = 1 - (1 - shadow) * (1 - gain * np.clip(layer, 0, 1))
-    shadow *= 0.4 if model.place == "water" else 1.0
     return times(image, 1 - shadow)
 
 
-def _expose(image: Array, rng: np.random.Generator) -> Array:
+def _expose(image: Array, rng: Rng) -> Array:
     """Meter the whole image, add a slight vignette and roll off the highlights; float32 in [0, 1]."""
     size = len(image)
     x, y = grid(size)
@@ -169,13 +161,9 @@ def _expose(image: Array, rng: np.random.Generator) -> Array:
     target = 0.24 * float(np.exp(rng.normal(0, 0.25)))
     gain = target / float(means @ _LUMA) * (means / means.mean()) ** -0.3
     image = times(image, vignette) * gain.astype(np.float32)
-    saturation = float(rng.uniform(0.9, 1.2))
-    image = np.maximum(cv2.transform(image, _saturate(saturation)), 0)
+    saturation = rng.uniform(0.9, 1.2)
+    matrix = saturation * np.eye(3) + (1 - saturation) * _LUMA  # scales the distance from grey
+    image = np.maximum(cv2.transform(image, matrix.astype(np.float32)), 0)
     knee = 0.7
     over = np.maximum(image - knee, 0)
     return np.minimum(np.minimum(image, knee) + over / (1 + over / (1 - knee)), 1)
-
-
-def _saturate(amount: float) -> Array:
-    """Colour matrix [3, 3] that scales the distance from grey."""
-    return (amount * np.eye(3) + (1 - amount) * _LUMA).astype(np.float32)
