@@ -1,4 +1,4 @@
-"""Backgrounds with natural statistics: landscapes, streets, walls, rooms, foliage and studio drops."""
+"""Backgrounds with natural statistics: landscapes, streets, walls, foliage and studio drops."""
 
 from __future__ import annotations
 
@@ -127,26 +127,6 @@ def wall(rng: Rng, size: int, light: Light) -> Array:
     return times(image, 0.55 + 0.65 * pool)
 
 
-def room(rng: Rng, size: int, light: Light) -> Array:
-    """A plain wall inside a house, with furniture and perhaps a bright window."""
-    x, y = grid(size)
-    grain = 0.03 * noise("fractal", rng, (size, size), 260) + 0.05 * noise("cloud", rng, (size, size), 120)
-    lit = 0.7 + 0.4 * np.exp(-np.abs(x - 0.5 - 0.6 * light.direction[0]))
-    image = times(pick(rng, "c4b8a4 b4bcb8 cfc6ba 9ca8a4 b4a098"), lit * np.exp(grain))
-    if rng.random() < 0.6:
-        left, top, wide = rng.uniform(-0.1, 0.7), rng.uniform(-0.1, 0.12), rng.uniform(0.25, 0.45)
-        inside = smoothstep(0.006, 0, np.abs(x - left - wide / 2) - wide / 2)
-        inside = inside * smoothstep(0.006, 0, np.abs(y - top - 0.2) - 0.24)
-        view = mix(hex_rgb("f4f6fa"), hex_rgb("a4b48c"), smoothstep(0.15, 0.45, y + 0.02 * grain))
-        image = mix(image, view * 1.1, inside * smoothstep(0.004, 0.010, np.abs(x - left - wide / 2)))
-    for _ in range(int(rng.integers(3, 9))):
-        left, wide, base = rng.uniform(-0.1, 0.95), rng.uniform(0.06, 0.3), rng.uniform(0.5, 1.0)
-        inside = (np.abs(x - left - wide / 2) < wide / 2) & (y > base - rng.uniform(0.08, 0.45)) & (y < base)
-        colour = pick(rng, "6c5444 8a6a4c 3c4650 a49484 5c6c5c 944c40 c0b49c 2c2c30")
-        image = mix(image, times(colour, (0.75 + 0.4 * (x - left) / wide) * np.exp(2 * grain)), inside)
-    return image
-
-
 def foliage(rng: Rng, size: int, light: Light) -> Array:
     """Woodland seen through a wide aperture: leaf masses, trunks and discs of light."""
     x, y = grid(size)
@@ -189,7 +169,7 @@ class Surroundings:
 _MEADOWS = "grass grass meadow meadow earth sand snow"
 SURROUNDINGS = {
     "human_faces": Surroundings(
-        0.2, "paving asphalt", "houses houses trees", (room, room, studio, studio, wall)
+        0.2, "paving asphalt", "houses houses trees", (studio, studio, wall, foliage)
     ),
     "animals": Surroundings(0.55, _MEADOWS, "trees trees hills mountains", (foliage,)),
     "vehicles": Surroundings(

@@ -70,7 +70,8 @@ def take_photo(radiance: np.ndarray, camera: Camera, size: int, rng: np.random.G
     scale = radiance.shape[0] / size
     light = cv2.GaussianBlur(radiance, (0, 0), max(camera.blur * scale, 0.1))
     light = cv2.resize(light, (size, size), interpolation=cv2.INTER_AREA)
-    light *= _vignette(size, camera.vignetting)
+    axis = np.linspace(-1, 1, size, dtype=np.float32)[:, None] ** 2
+    light *= (1 - camera.vignetting * (axis + axis.T) / 2)[..., None]
     raw = _mosaic(light, camera.pattern)
     noise = rng.standard_normal(raw.shape, dtype=np.float32)
     raw += noise * np.sqrt(camera.shot_noise * raw + camera.read_noise**2)
@@ -86,11 +87,6 @@ def encode_jpeg(photo: np.ndarray, quality: int) -> bytes:
     done, data = cv2.imencode(".jpg", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), flags)
     assert done, "OpenCV could not encode a JPEG"
     return data.tobytes()
-
-
-def _vignette(size: int, strength: float) -> np.ndarray:
-    axis = np.linspace(-1, 1, size, dtype=np.float32) ** 2
-    return (1 - strength * (axis[:, None] + axis[None, :]) / 2)[..., None]
 
 
 def _mosaic(light: np.ndarray, pattern: str) -> np.ndarray:

@@ -27,9 +27,8 @@ class _Person:
     iris: Array
     style: str
     width: float
-    jaw: float  # 0 narrow to 1 broad
     nose: float
-    brow: float
+    jaw: float  # 0 narrow to 1 broad
     age: float  # 0 without wrinkles to 1
     smile: float  # rise of the corners of the mouth in head units
     beard: float  # 0 for none to 1
@@ -46,9 +45,8 @@ def _draw_person(rng: Rng) -> _Person:
         iris=pick(rng, _IRISES, 0.1),
         style=style,
         width=rng.uniform(0.92, 1.06),
+        nose=rng.uniform(0.8, 1.25),
         jaw=rng.uniform(0.0, 1.0) * (1.0 if masculine else 0.5),
-        nose=rng.uniform(0.85, 1.2) * (1.05 if masculine else 0.95),
-        brow=rng.uniform(0.7, 1.3) * (1.15 if masculine else 0.8),
         age=max(rng.uniform(-0.5, 1.0), 0.0),
         smile=rng.normal(0.02, 0.035),
         beard=rng.uniform(0.35, 1.0) if masculine and rng.random() < 0.5 else 0.0,
@@ -86,14 +84,13 @@ def _torso(rng: Rng, person: _Person, solid: Solid) -> None:
         solid.capsule(shoulder, elbow, (0.38, 0.36), cloth, 0.15)
     solid.ellipsoid((0, 2.9, -0.25), (1.15 * broad, 1.55, 0.62), cloth, blend=0.25)
     box = solid.window()
-    shape, local = solid.alpha[box].shape, solid.local(box)
-    folds, weave = noise("cloud", rng, shape, 150 * shape[1] / solid.size), noise("grain", rng, shape)
+    attrs, across = solid.attrs[box], solid.local(box)[..., int(rng.integers(2))]
+    folds = noise("cloud", rng, across.shape, 150 * across.shape[1] / solid.size)
     if rng.random() < 0.35:
-        across = local[..., int(rng.integers(2))] + 0.02 * folds
-        stripe = smoothstep(-0.2, 0.2, np.sin(across * rng.uniform(12, 40)))
-        solid.attrs[box][..., ALBEDO] = mix(cloth.colour, pick(rng, _CLOTHES), stripe)
-    solid.attrs[box][..., ALBEDO] *= np.exp(0.08 * weave + 0.05 * folds)[..., None]
-    roughen(solid, 0.006 * folds + 0.0004 * weave, box)
+        stripe = smoothstep(-0.2, 0.2, np.sin((across + 0.02 * folds) * rng.uniform(12, 40)))
+        attrs[..., ALBEDO] = mix(cloth.colour, pick(rng, _CLOTHES), stripe)
+    attrs[..., ALBEDO] *= np.exp(0.08 * noise("grain", rng, folds.shape) + 0.05 * folds)[..., None]
+    roughen(solid, 0.006 * folds, box)
     bare, depth = Finish(person.skin * 0.92, gloss=0.06, soft=1.0), rng.uniform(0.22, 0.45)
     neck = solid.layer()
     neck.capsule((0, 0.55, -0.28), (0, 1.6, -0.38), (0.42, 0.46), bare)
@@ -103,10 +100,6 @@ def _torso(rng: Rng, person: _Person, solid: Solid) -> None:
 
     neck.ellipsoid((0, 1.55, -0.15), (0.68, 0.62, 0.36), bare, blend=0.15, cut=above_collar)
     solid.merge(neck)
-    angles = np.linspace(-1.75, 1.75, 13)
-    x, y = 0.54 * np.sin(angles), 1.42 + depth * np.cos(angles)
-    z = -0.17 + 0.36 * np.sqrt(np.maximum(1 - (x / 0.68) ** 2 - ((y - 1.55) / 0.62) ** 2, 0))
-    solid.tube(np.stack([x, y, z], -1), 0.05, Finish(cloth.colour * 0.8, soft=0.15), blend=0.02)
 
 
 def _glasses(rng: Rng, head: Solid) -> None:
@@ -145,34 +138,26 @@ def _paint_face(rng: Rng, person: _Person, head: Solid) -> None:
     shape, p = head.alpha[box].shape, head.local(box)
     x, y, front = p[..., 0], p[..., 1], smoothstep(0.05, 0.3, p[..., 2])
     albedo, wide = head.attrs[box][..., ALBEDO].copy(), np.abs(x)
-    pores = noise("grain", rng, shape, 256 * shape[1] / head.size)
-    mottle = noise("fractal", rng, shape, 200 * shape[1] / head.size)
-    flush = np.exp(-(((wide - 0.38) / 0.20) ** 2 + ((y - 0.30) / 0.17) ** 2)) + 0.8 * _spot(x, y - 0.28, 0.13)
-    albedo *= np.exp(0.022 * pores + 0.035 * mottle)[..., None]
-    albedo *= 1 - flush[..., None] * np.float32([0.02, 0.16, 0.14])
-    relief = 0.00022 * pores + 0.0002 * mottle
+    pores = noise("grain", rng, shape, 256 * shape[1] / head.size) + noise("fractal", rng, shape)
+    flush = np.exp(-(((wide - 0.38) / 0.20) ** 2 + ((y - 0.30) / 0.17) ** 2))
+    flush += 0.8 * np.exp(-(x * x + (y - 0.28) ** 2) / 0.017)  # cheeks and the tip of the nose
+    albedo *= np.exp(0.025 * pores)[..., None] * (1 - flush[..., None] * np.float32([0.02, 0.16, 0.14]))
+    relief = 0.0002 * pores
     if person.age > 0.2:
         folds = np.exp(-(((wide - 0.20 - 0.32 * (y - 0.36)) / 0.016) ** 2 + ((y - 0.48) / 0.15) ** 4))
-        rows = np.exp(-3 * (1 + np.sin(80 * y + 4 * x * x))) * np.exp(
-            -((x / 0.4) ** 4 + ((y + 0.42) / 0.14) ** 4)
-        )
+        rows = np.exp(-3 * (1 + np.sin(80 * y + 4 * x * x)) - (x / 0.4) ** 4 - ((y + 0.42) / 0.14) ** 4)
         relief -= 0.0025 * person.age * (1.3 * folds + rows)
     for side in (-1, 1):
         part = _region(p, (side * 0.32, -0.08), (0.36, 0.30))
         _eye(person, side, x[part], y[part], albedo[part], relief[part])
     part = _region(p, (0, 0.6), (0.5, 0.22))
     _mouth(person, x[part], y[part], albedo[part], relief[part])
-    holes = _spot(wide - 0.07 * person.nose, 1.7 * (y - 0.385), 0.04) * front
+    holes = np.exp(-(((wide - 0.07 * person.nose) / 0.04) ** 2 + ((y - 0.385) / 0.024) ** 2)) * front
     albedo *= 1 - 0.8 * holes[..., None]
     if person.beard > 0:
         _beard(rng, person, p, albedo, relief)
     head.attrs[box][..., ALBEDO] = albedo
     roughen(head, relief * front, box)
-
-
-def _spot(x: Array, y: Array, radius: float) -> Array:
-    """Soft round spot at the origin: 1 in its middle, 1/e at the radius."""
-    return np.exp(-(x * x + y * y) / radius**2)
 
 
 def _region(p: Array, centre: tuple[float, float], half: tuple[float, float]) -> tuple[slice, slice]:
@@ -198,12 +183,11 @@ def _eye(person: _Person, side: int, x: Array, y: Array, albedo: Array, relief: 
     ball = mix(ball, np.full(3, 1.4), smoothstep(0.024, 0.012, glint))
     albedo[:] = mix(albedo, ball, inside)
     lash = np.exp(-((top / 0.014) ** 2)) * (np.abs(u) < 1.08)
-    crease = 0.45 * np.exp(-(((top - 0.045) / 0.013) ** 2)) * smoothstep(1.2, 0.8, np.abs(u))
-    albedo *= 1 - np.clip(0.92 * lash + crease, 0, 0.95)[..., None]
+    albedo *= 1 - 0.92 * lash[..., None]
     relief += 0.012 * np.exp(-((u / 0.95) ** 4 + (y / 0.11) ** 2))
     b = (x * side - 0.31) / 0.21
     line = -0.215 + 0.045 * np.clip(b, -1, 1.3) ** 2 - 0.03 * b
-    thick = 0.036 * person.brow * smoothstep(1.25, 0.2, b) * smoothstep(-1.15, -0.8, b)
+    thick = 0.036 * smoothstep(1.25, 0.2, b) * smoothstep(-1.15, -0.8, b)
     hairs = smoothstep(0.6, -0.5, (np.abs(y - line) - thick) / 0.022) * smoothstep(0.002, 0.015, thick)
     albedo[:] = mix(albedo, np.minimum(person.hair * 0.7, 0.3), 0.8 * hairs)
 
@@ -226,13 +210,12 @@ def _mouth(person: _Person, x: Array, y: Array, albedo: Array, relief: Array) ->
 def _beard(rng: Rng, person: _Person, p: Array, albedo: Array, relief: Array) -> None:
     """Blend a beard and moustache over the lower face."""
     x, y, z = p[..., 0], p[..., 1], p[..., 2]
-    rough = 0.05 * noise("fractal", rng, x.shape, 300)
-    cheek = 0.36 + 0.30 * np.exp(-((x / 0.42) ** 4)) + rough
+    cheek = 0.36 + 0.30 * np.exp(-((x / 0.42) ** 4)) + 0.05 * noise("fractal", rng, x.shape, 300)
     beard = smoothstep(cheek - 0.04, cheek + 0.10, y) * smoothstep(-0.35, 0.1, z)
-    lip = np.exp(-(((np.abs(x) / 0.27) ** 2 + ((y - 0.595) / 0.075) ** 2) ** 3))
-    tache = np.exp(-(((x / 0.27) ** 4 + ((y - 0.475 - 0.25 * x * x + rough * 0.4) / 0.055) ** 2) ** 2))
+    beard *= 1 - np.exp(-(((x / 0.27) ** 2 + ((y - 0.595) / 0.075) ** 2) ** 3))  # spare the lips
+    tache = np.exp(-(((x / 0.27) ** 4 + ((y - 0.475 - 0.25 * x * x) / 0.055) ** 2) ** 2))
     hairs = strands(rng, np.stack([0.6 * x, np.ones_like(x)], -1), 420 * x.shape[1] / 256)
-    cover = person.beard * np.maximum(beard * (1 - lip), tache) * (1.0 + 0.2 * hairs)
+    cover = person.beard * np.maximum(beard, tache) * (1.0 + 0.2 * hairs)
     albedo[:] = mix(albedo, person.hair * np.exp(0.2 * hairs)[..., None], 0.9 * np.clip(cover, 0, 1))
     relief += cover * (0.012 + 0.0008 * hairs)
 

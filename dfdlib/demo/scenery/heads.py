@@ -12,18 +12,14 @@ from .solid import ALBEDO, FLOW, SOFT, Finish, Frame, Solid, moved, rotation, ro
 _BLACK = Finish(hex_rgb("1c1614"), gloss=0.4)
 
 
-def texture_fur(rng: Rng, body: Solid, hide: bool = False) -> None:
-    """Add fur along the strand directions of a solid, or the creases of a bare hide."""
+def texture_fur(rng: Rng, body: Solid) -> None:
+    """Add fur or feathers along the strand directions of a solid, where it is soft."""
     box = body.window()
     attrs = body.attrs[box]
-    shape, share = attrs.shape[:2], attrs.shape[1] / body.size
+    fine, coarse = (strands(rng, attrs[..., FLOW], n * attrs.shape[1] / body.size) for n in (400, 170))
     furry = np.clip(attrs[..., SOFT] * 4, 0, 1)
-    if hide:
-        fine, coarse = noise("fractal", rng, shape, 380 * share), noise("blotch", rng, shape, 200 * share)
-    else:
-        fine, coarse = (strands(rng, attrs[..., FLOW], texels * share) for texels in (400, 170))
-    attrs[..., ALBEDO] *= np.exp((0.14 * fine + 0.08 * coarse) * furry)[..., None]
-    roughen(body, (0.0005 * fine + 0.0008 * coarse) * furry, box)
+    attrs[..., ALBEDO] *= np.exp((0.15 * fine + 0.09 * coarse) * furry)[..., None]
+    roughen(body, (0.0004 * fine + 0.0008 * coarse) * furry, box)
 
 
 @dataclass(frozen=True)
@@ -69,7 +65,8 @@ def build_head(rng: Rng, solid: Solid, species: str) -> None:
         head.ellipsoid((side * 0.36, -0.22, 0.60), (0.24, 0.14, 0.16), coat, blend=0.10, flow=(side, -2, 0))
         head.ellipsoid(jowl, jowl_radii, pale, blend=0.06, flow=(side, 0.5, 0))
         _ear(head, kind.ears, coat, side)
-    _markings(rng, head, species, coat)
+    if species == "cat" and rng.random() < 0.7:
+        _stripe(rng, head, coat)
     texture_fur(rng, head)
     head.fuzz = None  # eyes, nose and whiskers have clean edges
     _features(rng, head, kind)
@@ -92,21 +89,17 @@ def _ear(head: Solid, ears: str, coat: Finish, side: int) -> None:
         head.ellipsoid((side * 0.76, -0.68, 0.03), (0.18, 0.18, 0.10), inner, blend=0.03)
 
 
-def _markings(rng: Rng, head: Solid, species: str, coat: Finish) -> None:
-    """Stripe some cats like tabbies and give some puppies a blaze."""
+def _stripe(rng: Rng, head: Solid, coat: Finish) -> None:
+    """Stripe a cat like a tabby."""
     box = head.window()
     p, albedo = head.local(box), head.attrs[box][..., ALBEDO]
     x, y = p[..., 0], p[..., 1]
     wave = noise("cloud", rng, x.shape, 160)
-    if species == "cat" and rng.random() < 0.7:
-        fan = np.cos(15 * np.arctan2(x, 0.3 - y) + 0.5 * wave)
-        top = smoothstep(0.1, 0.6, fan) * smoothstep(-0.1, -0.35, y)
-        cheek = smoothstep(0.2, 0.7, np.sin(13 * y + 3 * np.abs(x) + wave)) * (y > -0.1)
-        stripes = top + cheek * smoothstep(0.5, 0.7, np.abs(x))
-        albedo[:] = mix(albedo, coat.colour * 0.3, 0.8 * np.clip(stripes, 0, 1))
-    if species == "puppy" and rng.random() < 0.5:
-        blaze = smoothstep(0.26, 0.16, np.abs(x + 0.05 * wave)) * smoothstep(0.5, -0.2, y)
-        albedo[:] = mix(albedo, pick(rng, "e8e0d4 d0b48c"), 0.8 * blaze)
+    fan = np.cos(15 * np.arctan2(x, 0.3 - y) + 0.5 * wave)
+    top = smoothstep(0.1, 0.6, fan) * smoothstep(-0.1, -0.35, y)
+    cheek = smoothstep(0.2, 0.7, np.sin(13 * y + 3 * np.abs(x) + wave)) * (y > -0.1)
+    stripes = top + cheek * smoothstep(0.5, 0.7, np.abs(x))
+    albedo[:] = mix(albedo, coat.colour * 0.3, 0.8 * np.clip(stripes, 0, 1))
 
 
 def _features(rng: Rng, head: Solid, kind: _Head) -> None:

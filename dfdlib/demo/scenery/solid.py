@@ -20,9 +20,11 @@ NORMAL, ALBEDO, GLOSS, MIRROR, SOFT, FLOW = slice(0, 3), slice(3, 6), 6, 7, 8, s
 CHANNELS = 11
 
 Field = Callable[[Array], Array]
+Point = Sequence[float] | Array
+Profile = Sequence[tuple[float, float]] | Array
 
 
-def moved(point: Sequence[float], x: float, y: float, z: float) -> Array:
+def moved(point: Point, x: float, y: float, z: float) -> Array:
     """The point [3] shifted by (x, y, z)."""
     return np.add(point, (x, y, z))
 
@@ -44,7 +46,7 @@ class Frame:
     scale: float
     rotation: Array = field(default_factory=lambda: np.eye(3))
 
-    def to_image(self, point: Sequence[float]) -> Array:
+    def to_image(self, point: Point) -> Array:
         """Image coordinates [3] of a local point [3]."""
         return self.origin + self.scale * self.rotation @ np.asarray(point, float)
 
@@ -53,7 +55,7 @@ class Frame:
         matrix = (self.rotation / self.scale).astype(np.float32)
         return (points - self.origin.astype(np.float32)) @ matrix
 
-    def joint(self, point: Sequence[float], turn: Array, size: float = 1.0) -> Frame:
+    def joint(self, point: Point, turn: Array, size: float = 1.0) -> Frame:
         """A frame at the local ``point``, turned by ``turn`` [3, 3] and ``size`` times as large."""
         return Frame(self.to_image(point), self.scale * size, self.rotation @ turn)
 
@@ -102,13 +104,13 @@ class Solid:
 
     def ellipsoid(
         self,
-        centre: Sequence[float],
-        radii: Sequence[float],
+        centre: Point,
+        radii: Point,
         finish: Finish,
         turn: Array | None = None,
         blend: float = 0.0,
         cut: Field | None = None,
-        flow: Sequence[float] = (0, 1, 0),
+        flow: Point = (0, 1, 0),
     ) -> None:
         """Add an ellipsoid; ``cut`` maps local points to a signed distance and keeps its positive side."""
         axes = self.frame.scale * self.frame.rotation @ (np.eye(3) if turn is None else turn)
@@ -132,12 +134,7 @@ class Solid:
         self._paint(box, x, y, dz + np.float32(middle[2]), distance, unit(normal), finish, flow, blend, cut)
 
     def capsule(
-        self,
-        start: Sequence[float],
-        end: Sequence[float],
-        radii: tuple[float, float],
-        finish: Finish,
-        blend: float = 0.0,
+        self, start: Point, end: Point, radii: tuple[float, float], finish: Finish, blend: float = 0.0
     ) -> None:
         """Add a round-ended, tapering limb between two local points."""
         p, q = self.frame.to_image(start).astype(np.float32), self.frame.to_image(end).astype(np.float32)
@@ -164,12 +161,7 @@ class Solid:
             self.capsule(start, end, (radius, radius), finish, blend)
 
     def prism(
-        self,
-        profile: Sequence[tuple[float, float]],
-        half_width: float,
-        finish: Finish,
-        lean: float = 0.0,
-        rounding: float = 0.02,
+        self, profile: Profile, half_width: float, finish: Finish, lean: float = 0.0, rounding: float = 0.02
     ) -> None:
         """Add a convex side ``profile`` (clockwise on screen, x right and y down) swept along z.
 
@@ -201,7 +193,7 @@ class Solid:
 
     def _grid(self, low: Array, high: Array) -> tuple[tuple[slice, slice], Array, Array] | None:
         """Pixel window and its coordinates around the image rectangle ``low`` to ``high``, if visible."""
-        margin = 2.5 / self.size + (0.03 if self.fuzz is not None else 0.0)
+        margin = 2.5 / self.size + (0.0 if self.fuzz is None else 0.03)
         x0, y0 = (max(int((v - margin) * self.size), 0) for v in low)
         x1, y1 = (min(int((v + margin) * self.size) + 1, self.size) for v in high)
         if x1 <= x0 or y1 <= y0:
