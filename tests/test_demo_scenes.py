@@ -83,8 +83,9 @@ def test_the_size_only_changes_the_resolution():
 )
 def test_every_species_and_kind_can_be_drawn(sculpt, kind):
     for seed in range(2):
-        model = sculpt(np.random.default_rng(seed), SIZE, kind)
-        assert (model.solid.alpha > 0.5).mean() > 0.04
+        solid, feet = sculpt(np.random.default_rng(seed), SIZE, kind)
+        assert (solid.alpha > 0.5).mean() > 0.04
+        assert feet is None or 0.5 < feet < 1
 
 
 def test_colour_hints_at_the_category_and_brightness_does_not():

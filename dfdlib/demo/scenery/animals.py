@@ -11,7 +11,7 @@ import numpy as np
 
 from .draw import Rng, hex_rgb, mix, noise, noise_at, pick, smoothstep
 from .heads import HEADS, build_head, texture_fur
-from .solid import ALBEDO, SOFT, Finish, Frame, Model, Solid, moved, rotation
+from .solid import ALBEDO, SOFT, Finish, Frame, Sculpture, Solid, rotation
 
 _DARK = Finish(hex_rgb("1e1816"), gloss=0.4)
 _HORN = Finish(hex_rgb("c8bca0"), gloss=0.25)
@@ -47,7 +47,7 @@ _BEASTS: dict[str, _Beast] = {
 SPECIES = (*_BEASTS, "bird", *HEADS)
 
 
-def sculpt_animal(rng: Rng, size: int, species: str | None = None) -> Model:
+def sculpt_animal(rng: Rng, size: int, species: str | None = None) -> Sculpture:
     """Sculpt an animal of the given or a random species in a random pose."""
     species = species or str(rng.choice(SPECIES))
     fuzz = 0.0040 * noise("grain", rng, (size, size), 400)
@@ -56,13 +56,13 @@ def sculpt_animal(rng: Rng, size: int, species: str | None = None) -> Model:
         origin = np.array([rng.uniform(0.42, 0.58), rng.uniform(0.42, 0.50), 0])
         solid = Solid(size, Frame(origin, rng.uniform(0.22, 0.30), turn), fuzz)
         build_head(rng, solid, species)
-        return Model(solid)
+        return solid, None
     yaw, pitch = rng.choice([0, np.pi]) + rng.uniform(-0.6, 0.6), rng.uniform(0.0, 0.2)
     feet, middle, scale = rng.uniform(0.80, 0.90), rng.uniform(0.46, 0.54), rng.uniform(0.50, 0.62)
     if species == "bird":
         solid = Solid(size, Frame(np.array([middle, 0.66, 0]), scale, rotation(yaw, pitch)), fuzz)
         _build_bird(rng, solid)
-        return Model(solid)
+        return solid, None
     beast = _BEASTS[species]
     height = beast.leg + 2 * beast.depth + beast.neck[1] + beast.head[0]
     length = 1.15 + beast.neck[0] + beast.head[1]
@@ -71,7 +71,7 @@ def sculpt_animal(rng: Rng, size: int, species: str | None = None) -> Model:
     frame = Frame(np.array([middle, feet - 0.02, 0]), scale, rotation(yaw, pitch))
     solid = Solid(size, frame, 0.45 * fuzz)
     _build_beast(rng, solid, beast)
-    return Model(solid, feet)
+    return solid, feet
 
 
 def _build_beast(rng: Rng, body: Solid, beast: _Beast) -> None:
@@ -90,19 +90,19 @@ def _build_beast(rng: Rng, body: Solid, beast: _Beast) -> None:
             body.capsule(hip, knee, (thick, 0.065), coat, blend=0.05)
             body.capsule(knee, hock, (0.063, 0.05), coat, blend=0.03)
             body.capsule(hock, foot, (0.05, 0.043), coat, blend=0.02)
-            body.ellipsoid(moved(foot, 0.025, 0, 0), (0.07, 0.035, 0.054), _DARK, blend=0.015)
+            body.ellipsoid(np.add(foot, (0.025, 0, 0)), (0.07, 0.035, 0.054), _DARK, blend=0.015)
     root = np.array([-0.54, -beast.leg - beast.depth * 1.25, 0.0])
-    low = moved(root, -0.09, 0.30, rng.uniform(-0.1, 0.1))
+    low = np.add(root, (-0.09, 0.30, rng.uniform(-0.1, 0.1)))
     body.capsule(root, low, (0.035, 0.02), coat, blend=0.02)
-    body.capsule(low, moved(low, -0.02, 0.10, 0), (0.03, 0.04), dark, blend=0.01)
+    body.capsule(low, np.add(low, (-0.02, 0.10, 0)), (0.03, 0.04), dark, blend=0.01)
     forward, up = beast.neck[:2] + rng.uniform(-0.05, 0.05, 2)
     shoulder = np.array([0.36, -beast.leg - beast.depth * 1.25, 0.0])
-    poll, radius = moved(shoulder, forward, -up, 0), beast.neck[2]
+    poll, radius = np.add(shoulder, (forward, -up, 0)), beast.neck[2]
     body.capsule(shoulder, poll, (radius * 1.35, radius * 0.85), coat, blend=0.06)
     if beast.maned:
         back = np.array([-up, -forward, 0]) / np.hypot(forward, up) * radius
         body.capsule(shoulder + 1.25 * back, poll + 0.75 * back, (0.05, 0.045), dark, blend=0.02)
-        body.capsule(poll + 0.4 * back, moved(poll, 0.06, -0.06, 0), (0.05, 0.04), dark, blend=0.02)
+        body.capsule(poll + 0.4 * back, np.add(poll, (0.06, -0.06, 0)), (0.05, 0.04), dark, blend=0.02)
     turn = rotation(yaw=rng.normal(0, 0.35), roll=rng.uniform(0.0, 0.35))
     head = body.layer(body.frame.joint(poll, turn, beast.head[0]))
     _head(head, beast, coat)
@@ -116,7 +116,7 @@ def _head(head: Solid, beast: _Beast, coat: Finish) -> None:
     tip, shade = np.array([0.6 + long, 0.42, 0]), Finish(coat.colour * 0.55 + 0.02, gloss=0.1, soft=0.35)
     head.ellipsoid((0.1, 0, 0), (1.12, 1, 0.88), coat, flow=(-1, 0.2, 0))
     head.capsule((0.35, 0.15, 0), tip, (0.72, thick), coat, blend=0.35)
-    head.ellipsoid(moved(tip, 0.35 * thick, 0, 0), np.full(3, 0.88 * thick), shade, blend=0.2)
+    head.ellipsoid(np.add(tip, (0.35 * thick, 0, 0)), np.full(3, 0.88 * thick), shade, blend=0.2)
     for side in (-1, 1):
         head.ellipsoid((0.55, -0.25, side * 0.72), (0.16, 0.16, 0.14), _DARK)
         if beast.maned:

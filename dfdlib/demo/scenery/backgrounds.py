@@ -1,11 +1,9 @@
-"""Backgrounds with natural statistics: landscapes, streets, walls, foliage and studio drops."""
+"""Backgrounds with natural statistics: landscapes, streets, walls and foliage."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from .draw import Array, Rng, blur, grid, hex_rgb, mix, noise, noise_at, pick, smoothstep, times
@@ -113,9 +111,9 @@ def wall(rng: Rng, size: int, light: Light) -> Array:
     """A wall of bricks or plaster, lit from the side."""
     x, y = grid(size)
     grain = noise("fractal", rng, (size, size), 330) + 0.6 * noise("grain", rng, (size, size), 256)
-    tone = pick(rng, "c8bca8 b8c0c0 a8b4a0 d0c8bc 8c98a8 b09080 707c84")
+    tone = pick(rng, "c8bca8 b8c0c0 a8b4a0 d0c8bc 8c98a8 b09080 707c84 5c5450 6c7480")
     image = times(tone, np.exp(0.09 * grain + 0.12 * noise("cloud", rng, (size, size), 200)))
-    if rng.random() < 0.5:
+    if rng.random() < 0.4:
         rows, columns = rng.uniform(13, 24), rng.uniform(5, 9)
         row = np.floor(y * rows)
         along = x * columns + 0.5 * (row % 2)
@@ -138,70 +136,38 @@ def foliage(rng: Rng, size: int, light: Light) -> Array:
         bark = times(pick(rng, "4a3c30 5c5044 3a342e"), 0.8 + 0.3 * (x - lean) / half)
         image = mix(image, bark, smoothstep(half, half * 0.75, np.abs(x - lean)))
     image = blur(times(image, np.exp(0.25 * mass)), 0.008)
-    discs = np.zeros((size, size), np.float32)
-    for _ in range(int(rng.integers(5, 30))):
-        at, radius = (rng.uniform(0, 1, 2) * (1, 0.7) * size * 16).astype(int), rng.uniform(0.012, 0.035)
-        spot = cv2.circle(np.zeros_like(discs), at.tolist(), int(radius * size * 16), 1.0, -1, cv2.LINE_AA, 4)
-        discs = np.maximum(discs, spot * rng.uniform(0.1, 0.6))
-    image = image + times(pick(rng, "f0e8b0 d8e8c0 fff4d8"), 0.8 * discs)
+    discs = smoothstep(1.7, 1.9, noise("blotch", rng, (size, size), 130))
+    image = image + times(pick(rng, "f0e8b0 d8e8c0 fff4d8"), rng.uniform(0.1, 0.5) * discs)
     return image * (0.6 + 0.45 * light.key / light.key.max())
 
 
-def studio(rng: Rng, size: int, light: Light) -> Array:
-    """Seamless mottled backdrop with a soft pool of light."""
-    x, y = grid(size)
-    tone = pick(rng, "8c8c90 6c7480 a09484 74806c 5c5450 b4b0a8 7c6c74", 0.15)
-    pool = ((x - 0.5 - 0.4 * light.direction[0]) / 0.5) ** 2 + ((y - rng.uniform(0.2, 0.6)) / 0.5) ** 2
-    mottle = 0.10 * noise("cloud", rng, (size, size), 220) + 0.05 * noise("fractal", rng, (size, size), 256)
-    return times(tone, (0.45 + 0.8 * np.exp(-pool)) * np.exp(mottle))
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """Where the subjects of a category are photographed; each choice is as likely as it is often named."""
-
-    outdoors: float  # share of the photographs that show open scenery
-    surfaces: str  # keys of _GROUNDS
-    skylines: str  # keys of _SKYLINES
-    sheltered: tuple[Callable[[Rng, int, Light], Array], ...]  # what paints the rest
-
-
 _MEADOWS = "grass grass meadow meadow earth sand snow"
-SURROUNDINGS = {
-    "human_faces": Surroundings(
-        0.2, "paving asphalt", "houses houses trees", (studio, studio, wall, foliage)
-    ),
-    "animals": Surroundings(0.55, _MEADOWS, "trees trees hills mountains", (foliage,)),
-    "vehicles": Surroundings(
-        0.7, "asphalt asphalt paving", "houses houses hills mountains trees", (wall, wall, studio)
-    ),
+_SURROUNDINGS = {  # share of open scenery, grounds, skylines and what paints the rest
+    "human_faces": (0.2, "paving asphalt", "houses houses trees", (wall, wall, wall, foliage)),
+    "animals": (0.55, _MEADOWS, "trees trees hills mountains", (foliage,)),
+    "vehicles": (0.7, "asphalt asphalt paving", "houses houses hills mountains trees", (wall,)),
 }
-"""As in photographs, what is around a subject hints at its category; skies, walls and backdrops are shared."""
+"""As in photographs, what is around a subject hints at its category; skies and walls are shared."""
 
 
-def render_background(rng: Rng, size: int, light: Light, around: Surroundings, feet: float | None) -> Array:
-    """Render a background, linear RGB float32 [size, size, 3], about 0 to 1.
+def render_background(rng: Rng, size: int, light: Light, category: str, feet: float | None) -> Array:
+    """Render what is around a subject of a category: linear RGB float32 [size, size, 3], about 0 to 1.
 
-    Args:
-        rng: Source of all choices.
-        size: Width and height in pixels.
-        light: Illumination of the scene.
-        around: What there is to choose from.
-        feet: Row where the subject stands, as a fraction of the image; None for a close-up, in front of a
-            blurred background.
+    ``feet`` is the row where it stands, as a fraction of the image; None blurs the background of a close-up.
     """
+    outdoors, surfaces, skylines, sheltered = _SURROUNDINGS[category]
     close, feet = feet is None, 0.8 if feet is None else feet
-    outdoor, (_, y) = rng.random() < around.outdoors, grid(size)
+    outdoor, (_, y) = rng.random() < outdoors, grid(size)
     horizon = float(feet - (rng.uniform(0.10, 0.38) if outdoor else rng.uniform(0.03, 0.16)))
     if outdoor:
         horizon = max(horizon, 0.12)
         image = _sky(rng, size, light, horizon)
-        image = _skyline(rng, image, horizon, str(rng.choice(around.skylines.split())))
+        image = _skyline(rng, image, horizon, str(rng.choice(skylines.split())))
     else:
-        image = around.sheltered[rng.integers(len(around.sheltered))](rng, size, light)
+        image = sheltered[rng.integers(len(sheltered))](rng, size, light)
     if outdoor or not close:
         vanishing = horizon if outdoor else horizon - 0.1
-        ground = _ground(rng, size, vanishing, str(rng.choice(around.surfaces.split())))
+        ground = _ground(rng, size, vanishing, str(rng.choice(surfaces.split())))
         ground = ground * (0.6 + 0.5 * light.key / light.key.max())
         edge = horizon + (0.0 if outdoor else 0.004) * noise("fractal", rng, (size, size), 220)
         image = mix(image, ground, smoothstep(-0.003, 0.004, y - edge))

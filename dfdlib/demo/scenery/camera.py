@@ -22,22 +22,14 @@ _PATTERNS = ("RGGB", "GRBG", "GBRG", "BGGR")
 class Camera:
     """One camera with its settings for one shot."""
 
-    blur: float
-    """Standard deviation of the lens blur, in sensor pixels."""
-    vignetting: float
-    """Light lost in the corners, 0 to 1."""
-    pattern: str
-    """Layout of the 2×2 colour filter, e.g. `RGGB`."""
-    edge_aware: bool
-    """Edge-aware rather than bilinear demosaicing."""
-    shot_noise: float
-    """Variance of the noise per unit of signal (photon noise)."""
-    read_noise: float
-    """Standard deviation of the signal-independent noise."""
-    contrast: float
-    """Strength of the S-shaped tone curve, 0 for none."""
-    sharpening: float
-    """Amount of unsharp masking, 0 for none."""
+    blur: float  # standard deviation of the lens blur, in sensor pixels
+    vignetting: float  # light lost in the corners, 0 to 1
+    pattern: str  # layout of the 2×2 colour filter, e.g. RGGB
+    edge_aware: bool  # edge-aware rather than bilinear demosaicing
+    shot_noise: float  # variance of the noise per unit of signal (photon noise)
+    read_noise: float  # standard deviation of the signal-independent noise
+    contrast: float  # strength of the S-shaped tone curve, 0 for none
+    sharpening: float  # amount of unsharp masking, 0 for none
 
 
 def draw_camera(rng: np.random.Generator) -> Camera:

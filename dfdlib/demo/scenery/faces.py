@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from .draw import Array, Rng, mix, noise, pick, smoothstep, strands
-from .solid import ALBEDO, FLOW, GLOSS, Finish, Frame, Model, Solid, moved, rotation, roughen
+from .solid import ALBEDO, FLOW, GLOSS, Finish, Frame, Sculpture, Solid, rotation, roughen
 
 _SKINS = "f0cdb8 e8bea2 dfae8c d09a74 b97f58 9a6442 7a4c32 5c3826 e6b898 c68e68"
 _HAIRS = "1c1614 2a1e18 3e2a1c 5a3c24 7c5632 a87c48 c8a468 8c4424 6e6a68 a8a4a0 d4d0cc 30241c"
@@ -53,25 +53,25 @@ def _draw_person(rng: Rng) -> _Person:
     )
 
 
-def sculpt_portrait(rng: Rng, size: int) -> Model:
+def sculpt_portrait(rng: Rng, size: int) -> Sculpture:
     """Sculpt a person from the chest up, looking roughly at the camera."""
     person, scale = _draw_person(rng), rng.uniform(0.24, 0.33)
     origin = np.array([rng.uniform(0.42, 0.58), rng.uniform(0.40, 0.50), 0.0])
     yaw, pitch, roll = rng.normal(0, 0.28), rng.normal(0.0, 0.09), rng.normal(0, 0.07)
     frame = Frame(origin, scale, rotation(np.clip(yaw, -0.6, 0.6), pitch, roll))
-    chest = Frame(moved(origin, 0, 0, -0.1 * scale), scale, rotation(0.5 * yaw + rng.normal(0, 0.2), 0.05, 0))
+    chest = Frame(
+        np.add(origin, (0, 0, -0.1 * scale)), scale, rotation(0.5 * yaw + rng.normal(0, 0.2), 0.05, 0)
+    )
     solid, head = Solid(size, chest), Solid(size, frame)
     hair = Solid(size, frame, fuzz=0.003 * noise("grain", rng, (size, size), 420))
     _torso(rng, person, solid)
     _head(person, head)
     _paint_face(rng, person, head)
-    if rng.random() < 0.25:
-        _glasses(rng, head)
     solid.merge(head)
     if person.style != "bald":
         _hair(rng, person, hair)
         solid.merge(hair, blend=0.006)
-    return Model(solid)
+    return solid, None
 
 
 def _torso(rng: Rng, person: _Person, solid: Solid) -> None:
@@ -100,17 +100,6 @@ def _torso(rng: Rng, person: _Person, solid: Solid) -> None:
 
     neck.ellipsoid((0, 1.55, -0.15), (0.68, 0.62, 0.36), bare, blend=0.15, cut=above_collar)
     solid.merge(neck)
-
-
-def _glasses(rng: Rng, head: Solid) -> None:
-    """Thin or thick round spectacles."""
-    wire, frame = rng.uniform(0.012, 0.03), Finish(pick(rng, "1c1a1a 3c2a20 806c50 5c2c2c 9c9ca0"), gloss=0.5)
-    angles = np.linspace(0, 2 * np.pi, 16)
-    for side in (-1, 1):
-        x, y = 0.30 * side + 0.22 * np.cos(angles), 0.03 + rng.uniform(0.17, 0.2) * np.sin(angles)
-        head.tube(np.stack([x, y, 0.80 - 0.35 * x * x], -1), wire, frame)
-        head.capsule((side * 0.51, -0.02, 0.70), (side * 0.78, -0.02, -0.1), (wire, wire), frame)
-    head.capsule((-0.11, -0.01, 0.80), (0.11, -0.01, 0.80), (wire, wire), frame)
 
 
 def _head(person: _Person, head: Solid) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from .draw import Rng, hex_rgb, mix, noise, pick, smoothstep, strands
-from .solid import ALBEDO, FLOW, SOFT, Finish, Frame, Solid, moved, rotation, roughen
+from .draw import Rng, hex_rgb, pick, strands
+from .solid import ALBEDO, FLOW, SOFT, Finish, Solid, rotation, roughen
 
 _BLACK = Finish(hex_rgb("1c1614"), gloss=0.4)
 
@@ -22,41 +20,21 @@ def texture_fur(rng: Rng, body: Solid) -> None:
     roughen(body, (0.0004 * fine + 0.0008 * coarse) * furry, box)
 
 
-@dataclass(frozen=True)
-class _Head:
-    """Proportions in head radii, and colours."""
-
-    muzzle: tuple[float, float, float]  # half width, half height, reach
-    ears: str
-    eye: float
-    coats: str
-    iris: str
-
-
-HEADS: dict[str, _Head] = {
-    "cat": _Head(
-        (0.36, 0.24, 0.30), "prick", 0.175, "8c7460 6c6464 b8895c d8d0c4 3a3638", "a8b048 c89c38 7ca0b4"
-    ),
-    "puppy": _Head((0.38, 0.32, 0.62), "flop", 0.135, "94683c c8a878 2c2624 e4d8c4 6c4428", "3c2414 5c3818"),
-    "bear": _Head((0.40, 0.34, 0.60), "round", 0.135, "4c3828 6c4c34 2c2624 e8e0d0", "241810"),
+HEADS = {  # half width, half height and reach of the muzzle in head radii; coats and irises
+    "cat": (0.36, 0.24, 0.30, "8c7460 6c6464 b8895c d8d0c4 3a3638", "a8b048 c89c38 7ca0b4"),
+    "puppy": (0.38, 0.32, 0.62, "94683c c8a878 2c2624 e4d8c4 6c4428", "3c2414 5c3818"),
+    "bear": (0.40, 0.34, 0.60, "4c3828 6c4c34 2c2624 e8e0d0", "241810"),
 }
 
 
-def build_head(rng: Rng, solid: Solid, species: str) -> None:
+def build_head(rng: Rng, head: Solid, species: str) -> None:
     """Sculpt the head and chest of one of ``HEADS``."""
-    kind = HEADS[species]
-    coat = Finish(pick(rng, kind.coats, 0.07), gloss=0.04, soft=0.45)
-    pale = Finish(
-        hex_rgb("e0d8cc") if rng.random() < 0.4 else np.minimum(coat.colour * 1.3 + 0.03, 0.8), soft=0.5
-    )
-    chest = solid.layer(Frame(solid.frame.origin, solid.frame.scale, rotation(yaw=rng.normal(0, 0.2))))
-    chest.ellipsoid((0, 2.2, -0.75), (1.15, 1.75, 0.75), coat)
-    chest.ellipsoid((0, 1.25, -0.45), (0.80, 0.75, 0.55), coat, blend=0.2)
-    texture_fur(rng, chest)
-    solid.merge(chest)
-    head = solid.layer()
-    head.ellipsoid((0, 0, 0), (0.98, 0.86, 0.85), coat, flow=(0, -1, 0))
-    wide, tall, reach = kind.muzzle
+    wide, tall, reach, coats, irises = HEADS[species]
+    coat, white = Finish(pick(rng, coats, 0.07), gloss=0.04, soft=0.45), rng.random() < 0.4
+    pale = Finish(hex_rgb("e0d8cc") if white else np.minimum(coat.colour * 1.3 + 0.03, 0.8), soft=0.5)
+    head.ellipsoid((0, 2.2, -0.75), (1.15, 1.75, 0.75), coat)
+    head.ellipsoid((0, 1.25, -0.45), (0.80, 0.75, 0.55), coat, blend=0.2)
+    head.ellipsoid((0, 0, 0), (0.98, 0.86, 0.85), coat, blend=0.02, flow=(0, -1, 0))
     head.capsule((0, -0.05, 0.55), (0, 0.22, 0.62 + reach), (0.32, tall * 0.72), coat, blend=0.10)
     head.ellipsoid((0, 0.62, 0.52 + reach * 0.6), (wide * 0.55, 0.17, 0.24), pale, blend=0.05)
     for side in (-1, 1):
@@ -64,24 +42,21 @@ def build_head(rng: Rng, solid: Solid, species: str) -> None:
         head.ellipsoid((side * 0.62, 0.32, 0.12), (0.46, 0.40, 0.42), coat, blend=0.18, flow=(side, 0.5, 0))
         head.ellipsoid((side * 0.36, -0.22, 0.60), (0.24, 0.14, 0.16), coat, blend=0.10, flow=(side, -2, 0))
         head.ellipsoid(jowl, jowl_radii, pale, blend=0.06, flow=(side, 0.5, 0))
-        _ear(head, kind.ears, coat, side)
-    if species == "cat" and rng.random() < 0.7:
-        _stripe(rng, head, coat)
+        _ear(head, species, coat, side)
     texture_fur(rng, head)
     head.fuzz = None  # eyes, nose and whiskers have clean edges
-    _features(rng, head, kind)
-    solid.merge(head, 0.02)
+    _features(rng, head, species == "cat", Finish(pick(rng, irises), gloss=1.0), reach)
 
 
-def _ear(head: Solid, ears: str, coat: Finish, side: int) -> None:
+def _ear(head: Solid, species: str, coat: Finish, side: int) -> None:
     inner = Finish(coat.colour * 0.5 + hex_rgb("c49488") * 0.25, soft=0.8)
-    if ears == "prick":
+    if species == "cat":
         for finish, wide, front in ((coat, 0.33, 0.0), (inner, 0.22, 0.10)):
             for t in np.linspace(0, 1, 7):
                 at = (side * (0.56 + 0.16 * t), -0.52 - 0.6 * t - wide * 0.36 * t, front - 0.15)
                 radii, turn = (wide * (1.03 - t), 0.14, 0.12), rotation(roll=side * 0.25)
                 head.ellipsoid(at, radii, finish, turn, blend=0.03, flow=(0, -1, 0))
-    elif ears == "flop":
+    elif species == "puppy":
         shade, hang = Finish(coat.colour * 0.6, soft=0.4), rotation(roll=-side * 0.22)
         head.ellipsoid((side * 0.92, 0.12, 0.05), (0.26, 0.72, 0.30), shade, hang, blend=0.04)
     else:
@@ -89,33 +64,23 @@ def _ear(head: Solid, ears: str, coat: Finish, side: int) -> None:
         head.ellipsoid((side * 0.76, -0.68, 0.03), (0.18, 0.18, 0.10), inner, blend=0.03)
 
 
-def _stripe(rng: Rng, head: Solid, coat: Finish) -> None:
-    """Stripe a cat like a tabby."""
-    box = head.window()
-    p, albedo = head.local(box), head.attrs[box][..., ALBEDO]
-    x, y = p[..., 0], p[..., 1]
-    wave = noise("cloud", rng, x.shape, 160)
-    fan = np.cos(15 * np.arctan2(x, 0.3 - y) + 0.5 * wave)
-    top = smoothstep(0.1, 0.6, fan) * smoothstep(-0.1, -0.35, y)
-    cheek = smoothstep(0.2, 0.7, np.sin(13 * y + 3 * np.abs(x) + wave)) * (y > -0.1)
-    stripes = top + cheek * smoothstep(0.5, 0.7, np.abs(x))
-    albedo[:] = mix(albedo, coat.colour * 0.3, 0.8 * np.clip(stripes, 0, 1))
-
-
-def _features(rng: Rng, head: Solid, kind: _Head) -> None:
+def _features(rng: Rng, head: Solid, feline: bool, iris: Finish, reach: float) -> None:
     """Eyes, nose, mouth and, on a cat, whiskers."""
-    feline, big, iris = kind.ears == "prick", kind.eye, Finish(pick(rng, kind.iris), gloss=1.0)
-    tip, lip = 0.80 + kind.muzzle[2], 0.88 + 0.75 * kind.muzzle[2]
+    big, large, tip, lip = (
+        0.175 if feline else 0.135,
+        1.0 if feline else 1.35,
+        0.80 + reach,
+        0.88 + 0.75 * reach,
+    )
     nose = Finish(pick(rng, "c08478 7c4c44 3a2c2a"), gloss=0.3, soft=0.5) if feline else _BLACK
-    large = 1.0 if feline else 1.35
     head.ellipsoid((0, 0.17, tip), (0.13 * large, 0.09 * large, 0.12), nose)
     for side in (-1, 1):
         at, slant = np.array([side * 0.40, -0.06, 0.70]), rotation(roll=-side * 0.25)
         pupil = (big * (0.35 if feline else 0.7), big * 0.75, 0.12)
         head.ellipsoid(at, (big * 1.22, big * 1.05, 0.12), _BLACK, slant)
-        head.ellipsoid(moved(at, 0, 0, 0.035), (big, big * 0.9, 0.12), iris, slant)
-        head.ellipsoid(moved(at, 0, 0, 0.05), pupil, Finish(np.full(3, 0.004), gloss=0.8))
-        glint = moved(at, -0.3 * big, -0.35 * big, 0.10)
+        head.ellipsoid(np.add(at, (0, 0, 0.035)), (big, big * 0.9, 0.12), iris, slant)
+        head.ellipsoid(np.add(at, (0, 0, 0.05)), pupil, Finish(np.full(3, 0.004), gloss=0.8))
+        glint = np.add(at, (-0.3 * big, -0.35 * big, 0.10))
         head.ellipsoid(glint, (0.2 * big, 0.2 * big, 0.08), Finish(np.full(3, 1.3)))
         head.capsule((0, 0.26, lip + 0.06), (0, 0.50, lip), (0.016, 0.016), _BLACK)
         head.capsule((0, 0.50, lip), (side * 0.22, 0.58, lip - 0.10), (0.018, 0.014), _BLACK)

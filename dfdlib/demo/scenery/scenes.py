@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 
 from .animals import sculpt_animal
-from .backgrounds import SURROUNDINGS, Light, random_light, render_background
-from .draw import Array, Rng, blur, grid, mix, noise_at, smoothstep, times, unit
+from .backgrounds import Light, random_light, render_background
+from .draw import Array, Rng, blur, mix, noise_at, smoothstep, times, unit
 from .faces import sculpt_portrait
-from .solid import ALBEDO, FAR, GLOSS, MIRROR, NORMAL, SOFT, Model, Solid
+from .solid import ALBEDO, FAR, GLOSS, MIRROR, NORMAL, SOFT, Sculpture, Solid
 from .vehicles import sculpt_vehicle
 
-_SCULPTORS: dict[str, Callable[[Rng, int], Model]] = {
+_SCULPTORS: dict[str, Callable[[Rng, int], Sculpture]] = {
     "human_faces": sculpt_portrait,
     "animals": sculpt_animal,
     "vehicles": sculpt_vehicle,
@@ -53,10 +53,9 @@ def render_scene(category: str, rng: Rng, size: int = 256) -> Scene:
     if category not in _SCULPTORS:
         raise ValueError(f"unknown category {category!r}; choose from {', '.join(CATEGORIES)}")
     light = random_light(rng)
-    model = _SCULPTORS[category](rng, size)
-    solid, box = model.solid, model.solid.window()
-    image = render_background(rng, size, light, SURROUNDINGS[category], model.feet)
-    if model.feet is not None:
+    solid, feet = _SCULPTORS[category](rng, size)
+    box, image = solid.window(), render_background(rng, size, light, category, feet)
+    if feet is not None:
         image = _ground_shadow(image, solid, light)
     edge = 0.25 * np.clip(1 - blur(solid.alpha, 0.006)[box], 0, 1)
     shaded = _shade(solid, light, rng, box) + times(blur(image, 0.04)[box], edge)
@@ -103,7 +102,6 @@ def _surroundings(normal: Array, light: Light, rng: Rng) -> list[Array]:
 
 def _cast_shadow(solid: Solid, light: Light) -> Array:
     """Share of the key light that reaches each surface point, float32 [S, S]; marched at reduced size."""
-    size = solid.size
     coarse = 112
     depth = cv2.resize(solid.depth, (coarse, coarse), interpolation=cv2.INTER_NEAREST)
     lit = np.ones_like(depth)
@@ -115,7 +113,7 @@ def _cast_shadow(solid: Solid, light: Light) -> Array:
         blocked = np.clip(over / (0.25 * step), 0, 1) * (depth > FAR + 1)
         lit = np.minimum(lit, 1 - blocked)
     lit = cv2.GaussianBlur(lit, (0, 0), 1.1)
-    return cv2.resize(lit, (size, size), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(lit, solid.depth.shape, interpolation=cv2.INTER_LINEAR)
 
 
 def _occlusion(solid: Solid) -> Array:
@@ -135,12 +133,13 @@ def _ground_shadow(image: Array, solid: Solid, light: Light) -> Array:
     points = solid.local()[::2, ::2][solid.alpha[::2, ::2] > 0.5]
     sun = light.direction @ frame.rotation.astype(np.float32)
     sun = sun / max(-float(sun[1]), 0.35)
-    height = np.maximum(-points[:, 1:2], 0)
-    shadow = np.zeros((size, size), np.float32)
-    reach = 0.25 / frame.scale  # height at which a part no longer darkens the ground below it
-    for slope, gain, sigma in ((sun * [1, 0, 1], 0.62 * light.hardness, 0.006), (None, 0.75, 0.012)):
-        fallen = points * [1, 0, 1] - (0 if slope is None else slope * height)
-        weight = np.exp(-((height[:, 0] / reach) ** 2)) if slope is None else np.ones(len(points))
+    height, shadow = np.maximum(-points[:, 1:2], 0), np.zeros((size, size), np.float32)
+    low = np.exp(-((height[:, 0] * frame.scale / 0.25) ** 2))  # only low parts darken the ground below them
+    for slope, weight, gain, sigma in (
+        (sun * [1, 0, 1], np.ones_like(low), 0.62 * light.hardness, 0.006),
+        (np.zeros(3), low, 0.75, 0.012),
+    ):
+        fallen = points * [1, 0, 1] - slope * height
         spot = (frame.origin + frame.scale * fallen @ frame.rotation.T)[:, :2] * (size / 2)
         inside = ((spot >= 0) & (spot < size // 2)).all(axis=1)
         columns, rows = spot[inside].astype(int).T
@@ -153,16 +152,12 @@ def _ground_shadow(image: Array, solid: Solid, light: Light) -> Array:
 
 
 def _expose(image: Array, rng: Rng) -> Array:
-    """Meter the whole image, add a slight vignette and roll off the highlights; float32 in [0, 1]."""
-    size = len(image)
-    x, y = grid(size)
-    vignette = 1 - rng.uniform(0.1, 0.5) * ((x - 0.5) ** 2 + (y - 0.5) ** 2)
+    """Meter the whole image, vary the saturation and roll off the highlights; float32 in [0, 1]."""
     means = image.reshape(-1, 3).mean(0)
     target = 0.24 * float(np.exp(rng.normal(0, 0.25)))
     gain = target / float(means @ _LUMA) * (means / means.mean()) ** -0.3
-    image = times(image, vignette) * gain.astype(np.float32)
     saturation = rng.uniform(0.9, 1.2)
-    matrix = saturation * np.eye(3) + (1 - saturation) * _LUMA  # scales the distance from grey
+    matrix = (saturation * np.eye(3) + (1 - saturation) * _LUMA) * gain
     image = np.maximum(cv2.transform(image, matrix.astype(np.float32)), 0)
     knee = 0.7
     over = np.maximum(image - knee, 0)

@@ -24,11 +24,6 @@ Point = Sequence[float] | Array
 Profile = Sequence[tuple[float, float]] | Array
 
 
-def moved(point: Point, x: float, y: float, z: float) -> Array:
-    """The point [3] shifted by (x, y, z)."""
-    return np.add(point, (x, y, z))
-
-
 def rotation(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> Array:
     """Rotation matrix [3, 3] (radians): yaw turns +z towards +x, pitch tips the top towards the viewer."""
     cy, sy, cp, sp, cr, sr = (f(a) for a in (yaw, pitch, roll) for f in (np.cos, np.sin))
@@ -240,12 +235,8 @@ def _inside_hull(points: Array, x: Array, y: Array) -> Array:
     return np.min([(y - q) * a - (x - p) * b for (p, q), (a, b) in zip(hull, edges, strict=True)], axis=0)
 
 
-@dataclass(frozen=True)
-class Model:
-    """A sculpted subject and the row of its feet, as a fraction of the image; None for a close-up."""
-
-    solid: Solid
-    feet: float | None = None
+Sculpture = tuple[Solid, float | None]
+"""A subject and the row of its feet, as a fraction of the image; None for a close-up."""
 
 
 def roughen(solid: Solid, relief: Array, window: tuple[slice, slice]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .draw import Array, Rng, hex_rgb, mix, noise, pick, smoothstep
-from .solid import ALBEDO, GLOSS, MIRROR, NORMAL, Finish, Frame, Model, Profile, Solid, rotation
+from .solid import ALBEDO, GLOSS, MIRROR, NORMAL, Finish, Frame, Profile, Sculpture, Solid, rotation
 
 Rect = tuple[float, float, float, float]
 
@@ -53,7 +53,7 @@ KINDS = {"car": 4.4, "van": 4.9, "bus": 9.4, "truck": 7.2, "bicycle": 1.8, "trac
 """Kinds of vehicles and their lengths in metres."""
 
 
-def sculpt_vehicle(rng: Rng, size: int, kind: str | None = None) -> Model:
+def sculpt_vehicle(rng: Rng, size: int, kind: str | None = None) -> Sculpture:
     """Sculpt a vehicle of the given or a random kind, seen from a random side."""
     kind = kind or str(rng.choice(["car", "car", *KINDS]))
     swing = 0.5 if kind == "bicycle" else 0.75
@@ -69,7 +69,7 @@ def sculpt_vehicle(rng: Rng, size: int, kind: str | None = None) -> Model:
     else:
         _build_coach(rng, solid, kind)
     lowest = np.flatnonzero((solid.alpha > 0.5).any(axis=1))[-1] + 1
-    return Model(solid, float(lowest) / size - 0.01)
+    return solid, float(lowest) / size - 0.01
 
 
 def _build_coach(rng: Rng, solid: Solid, kind: str) -> None:
@@ -138,8 +138,6 @@ def _wheel(solid: Solid, centre: tuple[float, float, float], radius: float, half
     layer = solid.layer(solid.frame.joint(centre, np.eye(3)))
     turn = np.linspace(0, 2 * np.pi, 18, endpoint=False)
     layer.prism(np.c_[np.cos(turn), np.sin(turn)] * radius, half, _RUBBER)
-    if not layer.alpha.any():
-        return
     box = layer.window()
     p = layer.local(box)
     r, angle = np.hypot(p[..., 0], p[..., 1]) / radius, np.arctan2(p[..., 1], p[..., 0])
