@@ -28,21 +28,14 @@ class _Beast:
     head: tuple[float, float, float]  # radius of the skull, length and radius of the muzzle
     maned: bool  # a mane and upright ears; else horns and ears to the sides
     coats: str
-    pattern: str
 
 
 _HORSE = "5c3420 7c4a2c 2c2220 a87c50 d4ccc0 8c8480"
-_BEASTS: dict[str, _Beast] = {
-    "horse": _Beast(0.66, 0.23, 0.18, (0.30, 0.44, 0.13), (0.115, 0.25, 0.075), True, _HORSE, "plain"),
-    "zebra": _Beast(
-        0.58, 0.24, 0.19, (0.28, 0.36, 0.14), (0.115, 0.22, 0.08), True, "e6e0d4 dcd4c4", "stripes"
-    ),
-    "cow": _Beast(
-        0.48, 0.28, 0.24, (0.28, 0.14, 0.16), (0.145, 0.19, 0.10), False, "e4dcd0 2a2422 7c4a2c", "patch"
-    ),
-    "giraffe": _Beast(
-        0.86, 0.23, 0.18, (0.34, 0.98, 0.10), (0.105, 0.19, 0.065), False, "e0c088 d8b478", "net"
-    ),
+_BEASTS = {
+    "horse": _Beast(0.66, 0.23, 0.18, (0.30, 0.44, 0.13), (0.115, 0.25, 0.075), True, _HORSE),
+    "zebra": _Beast(0.58, 0.24, 0.19, (0.28, 0.36, 0.14), (0.115, 0.22, 0.08), True, "e6e0d4 dcd4c4"),
+    "cow": _Beast(0.48, 0.28, 0.24, (0.28, 0.14, 0.16), (0.145, 0.19, 0.10), False, "e4dcd0 2a2422 7c4a2c"),
+    "giraffe": _Beast(0.86, 0.23, 0.18, (0.34, 0.98, 0.10), (0.105, 0.19, 0.065), False, "e0c088 d8b478"),
 }
 SPECIES = (*_BEASTS, "bird", *HEADS)
 
@@ -71,6 +64,7 @@ def sculpt_animal(rng: Rng, size: int, species: str | None = None) -> Sculpture:
     frame = Frame(np.array([middle, feet - 0.02, 0]), scale, rotation(yaw, pitch))
     solid = Solid(size, frame, 0.45 * fuzz)
     _build_beast(rng, solid, beast)
+    _coat(rng, solid, species)
     return solid, feet
 
 
@@ -92,64 +86,61 @@ def _build_beast(rng: Rng, body: Solid, beast: _Beast) -> None:
             body.capsule(hock, foot, (0.05, 0.043), coat, blend=0.02)
             body.ellipsoid(np.add(foot, (0.025, 0, 0)), (0.07, 0.035, 0.054), _DARK, blend=0.015)
     root = np.array([-0.54, -beast.leg - beast.depth * 1.25, 0.0])
-    low = np.add(root, (-0.09, 0.30, rng.uniform(-0.1, 0.1)))
+    low = root + (-0.09, 0.30, rng.uniform(-0.1, 0.1))
     body.capsule(root, low, (0.035, 0.02), coat, blend=0.02)
-    body.capsule(low, np.add(low, (-0.02, 0.10, 0)), (0.03, 0.04), dark, blend=0.01)
+    body.capsule(low, low + (-0.02, 0.10, 0), (0.03, 0.04), dark, blend=0.01)
     forward, up = beast.neck[:2] + rng.uniform(-0.05, 0.05, 2)
     shoulder = np.array([0.36, -beast.leg - beast.depth * 1.25, 0.0])
-    poll, radius = np.add(shoulder, (forward, -up, 0)), beast.neck[2]
+    poll = shoulder + (forward, -up, 0)
+    radius = beast.neck[2]
     body.capsule(shoulder, poll, (radius * 1.35, radius * 0.85), coat, blend=0.06)
     if beast.maned:
         back = np.array([-up, -forward, 0]) / np.hypot(forward, up) * radius
         body.capsule(shoulder + 1.25 * back, poll + 0.75 * back, (0.05, 0.045), dark, blend=0.02)
-        body.capsule(poll + 0.4 * back, np.add(poll, (0.06, -0.06, 0)), (0.05, 0.04), dark, blend=0.02)
+        body.capsule(poll + 0.4 * back, poll + (0.06, -0.06, 0), (0.05, 0.04), dark, blend=0.02)
     turn = rotation(yaw=rng.normal(0, 0.35), roll=rng.uniform(0.0, 0.35))
     head = body.layer(body.frame.joint(poll, turn, beast.head[0]))
     _head(head, beast, coat)
     body.merge(head, 0.02)
-    _coat(rng, body, beast)
 
 
 def _head(head: Solid, beast: _Beast, coat: Finish) -> None:
     """Head of a hoofed animal in head radii: skull at the origin, muzzle along +x."""
     long, thick = (length / beast.head[0] for length in beast.head[1:])
-    tip, shade = np.array([0.6 + long, 0.42, 0]), Finish(coat.colour * 0.55 + 0.02, gloss=0.1, soft=0.35)
+    tip = np.array([0.6 + long, 0.42, 0])
+    shade = Finish(coat.colour * 0.55 + 0.02, gloss=0.1, soft=0.35)
     head.ellipsoid((0.1, 0, 0), (1.12, 1, 0.88), coat, flow=(-1, 0.2, 0))
     head.capsule((0.35, 0.15, 0), tip, (0.72, thick), coat, blend=0.35)
-    head.ellipsoid(np.add(tip, (0.35 * thick, 0, 0)), np.full(3, 0.88 * thick), shade, blend=0.2)
+    head.ellipsoid(tip + (0.35 * thick, 0, 0), np.full(3, 0.88 * thick), shade, blend=0.2)
     for side in (-1, 1):
         head.ellipsoid((0.55, -0.25, side * 0.72), (0.16, 0.16, 0.14), _DARK)
         if beast.maned:
-            head.ellipsoid(
-                (-0.45, -1.2, side * 0.5), (0.22, 0.62, 0.18), coat, rotation(roll=-0.2), blend=0.15
-            )
+            head.capsule((-0.35, -0.7, side * 0.45), (-0.6, -1.6, side * 0.55), (0.26, 0.08), coat, blend=0.1)
         else:
-            head.capsule(
-                (-0.35, -0.5, side * 0.7), (-0.45, -0.35, side * 1.75), (0.24, 0.14), shade, blend=0.15
-            )
+            head.capsule((-0.35, -0.5, side * 0.7), (-0.45, -0.35, side * 1.75), (0.24, 0.14), shade)
             head.capsule((-0.2, -0.7, side * 0.4), (-0.3, -1.6, side * 0.8), (0.16, 0.10), _HORN)
 
 
-def _coat(rng: Rng, body: Solid, beast: _Beast) -> None:
+def _coat(rng: Rng, body: Solid, species: str) -> None:
     """Mark and texture the coat."""
     box = body.window()
     attrs, p = body.attrs[box], body.local(box)
-    x, y, shift = p[..., 0], p[..., 1], rng.uniform(0, 512, 2)
+    x, y = p[..., 0], p[..., 1]
+    shift = rng.uniform(0, 512, 2)
     wave = noise_at("cloud", x * 70 + shift[0], y * 70 + shift[1])
-    mark, ink = np.zeros_like(x), hex_rgb("1e1814")
-    if beast.pattern == "stripes":
-        legs = y > -beast.leg * 0.9
-        lean = x + 0.25 * y * np.where(x < -0.2, 1.6, -0.4) * (y < -beast.leg)
-        mark = smoothstep(0.05, 0.38, np.sin(np.where(legs, 58 * y + wave, 46 * lean + 1.6 * wave)))
-    elif beast.pattern == "patch":
+    ink = hex_rgb("1e1814")
+    mark = np.zeros_like(x)
+    if species == "zebra":
+        lean = x + 0.25 * y * np.where(x < -0.2, 1.6, -0.4) * (y < -0.58)
+        mark = smoothstep(0.05, 0.38, np.sin(np.where(y > -0.52, 58 * y + wave, 46 * lean + 1.6 * wave)))
+    elif species == "cow":
+        ink = pick(rng, "2a2220 5c3820 8c5c34 e6e0d4")
         blot = noise_at("cloud", x * 150 + shift[0], y * 150 + shift[1])
-        mark, ink = (
-            smoothstep(-0.05, 0.08, blot - rng.uniform(0, 1.6)),
-            pick(rng, "2a2220 5c3820 8c5c34 e6e0d4"),
-        )
-    elif beast.pattern == "net":
+        mark = smoothstep(-0.05, 0.08, blot - rng.uniform(0, 1.6))
+    elif species == "giraffe":
+        ink = hex_rgb("7c4c28")
         cell = noise_at("blotch", x * 125 + shift[0], y * 125 + shift[1])
-        mark, ink = smoothstep(-0.35, -0.15, cell) * (y < -0.3), hex_rgb("7c4c28")
+        mark = smoothstep(-0.35, -0.15, cell) * (y < -0.3)
     soft = smoothstep(0.1, 0.3, attrs[..., SOFT])
     attrs[..., ALBEDO] = mix(attrs[..., ALBEDO], ink, 0.92 * mark * soft)
     texture_fur(rng, body)
@@ -159,16 +150,15 @@ def _build_bird(rng: Rng, solid: Solid) -> None:
     """A small bird on a branch."""
     back = Finish(pick(rng, "5c6c8c 6c5444 3c3a3c 7c8448 a8842c 4c7ca8 8c3c2c", 0.1), gloss=0.06, soft=0.3)
     breast = Finish(pick(rng, "c87838 e0d4bc d8b448 a83c28 c8bca8", 0.1), gloss=0.03, soft=0.4)
-    bark, beak = (
-        Finish(pick(rng, "5c4836 6c5c4c 4a3c34"), soft=0.25),
-        Finish(pick(rng, "3a3430 d89c38"), gloss=0.4),
-    )
+    beak = Finish(pick(rng, "3a3430 d89c38"), gloss=0.4)
+    bark = Finish(pick(rng, "5c4836 6c5c4c 4a3c34"), soft=0.25)
     branch = solid.layer()
     branch.capsule((-3, 0.20, rng.uniform(-0.3, 0.3)), (3, 0.06, 0), (0.085, 0.06), bark)
     branch.capsule((rng.uniform(0.5, 0.9), 0.1, 0), (1.6, -0.6, 0.3), (0.04, 0.02), bark)
     texture_fur(rng, branch)
     solid.merge(branch)
-    body, lean = solid.layer(), rotation(roll=-0.55)
+    body = solid.layer()
+    lean = rotation(roll=-0.55)
     body.ellipsoid((0, -0.38, 0), (0.44, 0.30, 0.27), back, lean, flow=(-1, 0.6, 0))
     body.ellipsoid((0.10, -0.33, 0), (0.34, 0.27, 0.25), breast, lean, blend=0.02, flow=(-0.6, 0.8, 0))
     body.ellipsoid((0.30, -0.76, 0), (0.205, 0.195, 0.19), back, blend=0.06, flow=(-1, 0.5, 0))

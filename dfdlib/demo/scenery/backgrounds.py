@@ -1,4 +1,4 @@
-"""Backgrounds with natural statistics: landscapes, streets, walls and foliage."""
+"""Backgrounds with natural statistics: landscapes, walls and foliage."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Light:
     hardness: float  # share of the key light that a shadow takes away
 
 
-_LIGHTS = {  # key, sky and ground colour, strength of the key, hardness
-    "sun": ("fff4e4", "b4c8e6", "a89a86", 1.7, 1.0),
-    "overcast": ("eef2fa", "d6dce4", "8c8a86", 1.0, 0.4),
-    "low": ("ffe4c0", "a8b4d6", "9c8474", 1.7, 0.9),
-    "lamp": ("ffe9cc", "c2bcb6", "948270", 1.7, 0.7),
-}
+_LIGHTS = (  # key, sky and ground colour, strength of key and sky, hardness
+    ("fff4e4", "b4c8e6", "a89a86", 1.7, 0.62, 1.0),  # sun
+    ("eef2fa", "d6dce4", "8c8a86", 1.0, 1.0, 0.4),  # overcast
+    ("ffe4c0", "a8b4d6", "9c8474", 1.7, 0.62, 0.9),  # low sun
+    ("ffe9cc", "c2bcb6", "948270", 1.7, 0.62, 0.7),  # lamp
+)
 
 
 def random_light(rng: Rng) -> Light:
@@ -33,14 +33,12 @@ def random_light(rng: Rng) -> Light:
     azimuth, elevation = rng.uniform(-1.25, 1.25), rng.uniform(0.35, 1.05)
     flat = np.cos(elevation)
     direction = np.array([np.sin(azimuth) * flat, -np.sin(elevation), np.cos(azimuth) * flat], np.float32)
-    key, sky, ground, strength, hardness = _LIGHTS[str(rng.choice(list(_LIGHTS), p=[0.4, 0.25, 0.2, 0.15]))]
-    fill = hex_rgb(sky) * (1.0 if hardness < 0.5 else 0.62)
-    return Light(
-        direction, hex_rgb(key) * strength * rng.uniform(0.75, 1.25), fill, hex_rgb(ground) * 0.55, hardness
-    )
+    key, sky, ground, strength, fill, hardness = _LIGHTS[rng.choice(len(_LIGHTS), p=[0.4, 0.25, 0.2, 0.15])]
+    strength = strength * rng.uniform(0.75, 1.25)
+    return Light(direction, hex_rgb(key) * strength, hex_rgb(sky) * fill, hex_rgb(ground) * 0.55, hardness)
 
 
-_GROUNDS: dict[str, tuple[str, str, float]] = {  # palette, second tone, coarseness of the texture
+_GROUNDS = {  # palette, second tone, coarseness of the texture
     "grass": ("5f7a34 6d8a3c 4f6d33 7d8b45", "8f9450", 1.0),
     "meadow": ("8a8a48 9c9352 777f42", "c2b070", 1.1),
     "sand": ("c8b08a d0bc98 b89c74", "a88c68", 0.5),
@@ -49,11 +47,10 @@ _GROUNDS: dict[str, tuple[str, str, float]] = {  # palette, second tone, coarsen
     "earth": ("8a6c4e 7c6248 98785a", "b0906c", 0.8),
     "snow": ("d4dae2 dee2e6", "b4c0d0", 0.4),
 }
-_SKYLINES: dict[str, tuple[float, float, str]] = {  # roughness, rise and palette
+_SKYLINES = {  # roughness, rise and palette
     "mountains": (90, 0.10, "6a7484 747a80 5c6a78"),
     "hills": (50, 0.05, "6f8460 7c8a60 5c7458"),
     "trees": (400, 0.06, "3f5434 4a5a38 56603a 3a4a34"),
-    "houses": (60, 0.02, "8a7468 a09488 786c68"),
 }
 
 
@@ -72,17 +69,15 @@ def _sky(rng: Rng, size: int, light: Light, horizon: float) -> Array:
 
 
 def _skyline(rng: Rng, image: Array, horizon: float, kind: str) -> Array:
-    """Lay mountains, hills, a tree line or houses on the horizon."""
-    size, (rough, rise, palette) = len(image), _SKYLINES[kind]
+    """Lay mountains, hills or a tree line on the horizon."""
+    size = len(image)
     x, y = grid(size)
+    rough, rise, palette = _SKYLINES[kind]
     for layer in range(int(rng.integers(1, 4))):
         depth = 1 - layer / 3
         ridge = noise_at("fractal", x * rough + rng.uniform(0, 512), np.full_like(x, rng.uniform(0, 512)))
-        ridge = np.floor(ridge * 2) * 1.2 if kind == "houses" else ridge
-        grain = noise("fractal", rng, (size, size), 400)
-        body = times(
-            mix(pick(rng, palette), hex_rgb("c0ccd8"), np.float32(0.55 * depth)), np.exp(0.22 * grain)
-        )
+        tone = mix(pick(rng, palette), hex_rgb("c0ccd8"), np.float32(0.55 * depth))
+        body = times(tone, np.exp(0.22 * noise("fractal", rng, (size, size), 400)))
         top = horizon - rise * (0.4 + depth + ridge * 0.7)
         image = mix(image, body, smoothstep(-0.004, 0.004, y - top) * (y < horizon + 0.01))
     return image
@@ -93,7 +88,8 @@ def _ground(rng: Rng, size: int, horizon: float, kind: str) -> Array:
     x, y = grid(size)
     palette, second, coarse = _GROUNDS[kind]
     distance = 0.30 / np.maximum(y - horizon + 0.012, 0.012)
-    u, v = (x - 0.5) * distance * 300 + rng.uniform(0, 512), distance * 240 + rng.uniform(0, 512)
+    u = (x - 0.5) * distance * 300 + rng.uniform(0, 512)
+    v = distance * 240 + rng.uniform(0, 512)
     patch = noise_at("cloud", u * 0.35, v * 0.35)
     detail = noise_at("grain", u, v) * np.minimum(1.6 / distance, 1) + noise_at("fractal", u * 0.8, v * 0.8)
     if kind in ("grass", "meadow"):
@@ -132,7 +128,8 @@ def foliage(rng: Rng, size: int, light: Light) -> Array:
     dark, bright = pick(rng, "2c3c22 3a4428 443c26 24383a"), pick(rng, "86a04c a4a858 b89a4c 7c9a70 c0a070")
     image = mix(dark, bright, smoothstep(-1.2, 2.0, mass + 1.2 * (0.5 - y)))
     for _ in range(int(rng.integers(0, 5))):
-        half, lean = rng.uniform(0.008, 0.04), rng.uniform(0, 1) + rng.uniform(-0.1, 0.1) * (y - 0.5)
+        half = rng.uniform(0.008, 0.04)
+        lean = rng.uniform(0, 1) + rng.uniform(-0.1, 0.1) * (y - 0.5)
         bark = times(pick(rng, "4a3c30 5c5044 3a342e"), 0.8 + 0.3 * (x - lean) / half)
         image = mix(image, bark, smoothstep(half, half * 0.75, np.abs(x - lean)))
     image = blur(times(image, np.exp(0.25 * mass)), 0.008)
@@ -143,9 +140,9 @@ def foliage(rng: Rng, size: int, light: Light) -> Array:
 
 _MEADOWS = "grass grass meadow meadow earth sand snow"
 _SURROUNDINGS = {  # share of open scenery, grounds, skylines and what paints the rest
-    "human_faces": (0.2, "paving asphalt", "houses houses trees", (wall, wall, wall, foliage)),
+    "human_faces": (0.2, "paving asphalt", "trees trees hills", (wall, wall, wall, foliage)),
     "animals": (0.55, _MEADOWS, "trees trees hills mountains", (foliage,)),
-    "vehicles": (0.7, "asphalt asphalt paving", "houses houses hills mountains trees", (wall,)),
+    "vehicles": (0.7, "asphalt asphalt paving", "trees trees hills mountains", (wall,)),
 }
 """As in photographs, what is around a subject hints at its category; skies and walls are shared."""
 
@@ -156,8 +153,9 @@ def render_background(rng: Rng, size: int, light: Light, category: str, feet: fl
     ``feet`` is the row where it stands, as a fraction of the image; None blurs the background of a close-up.
     """
     outdoors, surfaces, skylines, sheltered = _SURROUNDINGS[category]
-    close, feet = feet is None, 0.8 if feet is None else feet
-    outdoor, (_, y) = rng.random() < outdoors, grid(size)
+    close = feet is None
+    feet = 0.8 if close else feet
+    outdoor = rng.random() < outdoors
     horizon = float(feet - (rng.uniform(0.10, 0.38) if outdoor else rng.uniform(0.03, 0.16)))
     if outdoor:
         horizon = max(horizon, 0.12)
@@ -165,6 +163,7 @@ def render_background(rng: Rng, size: int, light: Light, category: str, feet: fl
         image = _skyline(rng, image, horizon, str(rng.choice(skylines.split())))
     else:
         image = sheltered[rng.integers(len(sheltered))](rng, size, light)
+    _, y = grid(size)
     if outdoor or not close:
         vanishing = horizon if outdoor else horizon - 0.1
         ground = _ground(rng, size, vanishing, str(rng.choice(surfaces.split())))

@@ -26,7 +26,6 @@ class _Person:
     hair: Array
     iris: Array
     style: str
-    width: float
     nose: float
     jaw: float  # 0 narrow to 1 broad
     age: float  # 0 without wrinkles to 1
@@ -36,7 +35,8 @@ class _Person:
 
 def _draw_person(rng: Rng) -> _Person:
     masculine = rng.random() < 0.5
-    skin, style = pick(rng, _SKINS, 0.05), str(rng.choice(_STYLES))
+    skin = pick(rng, _SKINS, 0.05)
+    style = str(rng.choice(_STYLES))
     if masculine and style in ("long", "bob") and rng.random() < 0.7:
         style = str(rng.choice(["short", "crop", "bald"]))
     return _Person(
@@ -44,7 +44,6 @@ def _draw_person(rng: Rng) -> _Person:
         hair=pick(rng, _HAIRS if skin.mean() > 0.2 or rng.random() < 0.15 else _DARK_HAIRS, 0.1),
         iris=pick(rng, _IRISES, 0.1),
         style=style,
-        width=rng.uniform(0.92, 1.06),
         nose=rng.uniform(0.8, 1.25),
         jaw=rng.uniform(0.0, 1.0) * (1.0 if masculine else 0.5),
         age=max(rng.uniform(-0.5, 1.0), 0.0),
@@ -55,13 +54,12 @@ def _draw_person(rng: Rng) -> _Person:
 
 def sculpt_portrait(rng: Rng, size: int) -> Sculpture:
     """Sculpt a person from the chest up, looking roughly at the camera."""
-    person, scale = _draw_person(rng), rng.uniform(0.24, 0.33)
+    person = _draw_person(rng)
+    scale = rng.uniform(0.24, 0.33)
     origin = np.array([rng.uniform(0.42, 0.58), rng.uniform(0.40, 0.50), 0.0])
     yaw, pitch, roll = rng.normal(0, 0.28), rng.normal(0.0, 0.09), rng.normal(0, 0.07)
     frame = Frame(origin, scale, rotation(np.clip(yaw, -0.6, 0.6), pitch, roll))
-    chest = Frame(
-        np.add(origin, (0, 0, -0.1 * scale)), scale, rotation(0.5 * yaw + rng.normal(0, 0.2), 0.05, 0)
-    )
+    chest = Frame(origin - (0, 0, 0.1 * scale), scale, rotation(0.5 * yaw + rng.normal(0, 0.2), 0.05, 0))
     solid, head = Solid(size, chest), Solid(size, frame)
     hair = Solid(size, frame, fuzz=0.003 * noise("grain", rng, (size, size), 420))
     _torso(rng, person, solid)
@@ -84,14 +82,16 @@ def _torso(rng: Rng, person: _Person, solid: Solid) -> None:
         solid.capsule(shoulder, elbow, (0.38, 0.36), cloth, 0.15)
     solid.ellipsoid((0, 2.9, -0.25), (1.15 * broad, 1.55, 0.62), cloth, blend=0.25)
     box = solid.window()
-    attrs, across = solid.attrs[box], solid.local(box)[..., int(rng.integers(2))]
+    attrs = solid.attrs[box]
+    across = solid.local(box)[..., int(rng.integers(2))]
     folds = noise("cloud", rng, across.shape, 150 * across.shape[1] / solid.size)
     if rng.random() < 0.35:
         stripe = smoothstep(-0.2, 0.2, np.sin((across + 0.02 * folds) * rng.uniform(12, 40)))
         attrs[..., ALBEDO] = mix(cloth.colour, pick(rng, _CLOTHES), stripe)
     attrs[..., ALBEDO] *= np.exp(0.08 * noise("grain", rng, folds.shape) + 0.05 * folds)[..., None]
     roughen(solid, 0.006 * folds, box)
-    bare, depth = Finish(person.skin * 0.92, gloss=0.06, soft=1.0), rng.uniform(0.22, 0.45)
+    bare = Finish(person.skin * 0.92, gloss=0.06, soft=1.0)
+    depth = rng.uniform(0.22, 0.45)
     neck = solid.layer()
     neck.capsule((0, 0.55, -0.28), (0, 1.6, -0.38), (0.42, 0.46), bare)
 
@@ -104,19 +104,20 @@ def _torso(rng: Rng, person: _Person, solid: Solid) -> None:
 
 def _head(person: _Person, head: Solid) -> None:
     """Skull, jaw, cheeks, nose and ears under one smooth skin."""
-    skin, w, n = Finish(person.skin, gloss=0.12, soft=1.0), person.width, person.nose
+    skin = Finish(person.skin, gloss=0.12, soft=1.0)
+    n = person.nose
     ear = Finish(person.skin * np.float32([0.95, 0.8, 0.77]), gloss=0.08, soft=1.0)
-    head.ellipsoid((0, -0.26, -0.15), (0.74 * w, 0.74, 0.84), skin)
-    head.ellipsoid((0, 0.10, 0.06), (0.63 * w, 0.86, 0.66), skin, blend=0.10)
-    head.ellipsoid((0, 0.58, 0.12), ((0.46 + 0.11 * person.jaw) * w, 0.40, 0.50), skin, blend=0.12)
+    head.ellipsoid((0, -0.26, -0.15), (0.74, 0.74, 0.84), skin)
+    head.ellipsoid((0, 0.10, 0.06), (0.63, 0.86, 0.66), skin, blend=0.10)
+    head.ellipsoid((0, 0.58, 0.12), (0.46 + 0.11 * person.jaw, 0.40, 0.50), skin, blend=0.12)
     head.ellipsoid((0, 0.86, 0.42), (0.20 + 0.06 * person.jaw, 0.15, 0.18), skin, blend=0.12)
     head.capsule((0, -0.10, 0.62), (0, 0.26, 0.78), (0.07 * n, 0.095 * n), skin, blend=0.07)
     head.ellipsoid((0, 0.29, 0.78), (0.115 * n, 0.10, 0.12), skin, blend=0.05)
     head.ellipsoid((0, 0.56, 0.60), (0.26, 0.14, 0.14), skin, blend=0.10)
     for side in (-1, 1):
         tilt = rotation(side * 0.5, 0, side * 0.12)
-        head.ellipsoid((side * 0.76 * w, 0.10, -0.12), (0.10, 0.23, 0.10), ear, tilt)
-        head.ellipsoid((side * 0.35 * w, 0.24, 0.38), (0.22, 0.20, 0.25), skin, blend=0.16)
+        head.ellipsoid((side * 0.76, 0.10, -0.12), (0.10, 0.23, 0.10), ear, tilt)
+        head.ellipsoid((side * 0.35, 0.24, 0.38), (0.22, 0.20, 0.25), skin, blend=0.16)
         head.ellipsoid((side * 0.26, -0.19, 0.60), (0.22, 0.07, 0.12), skin, blend=0.08)
         head.ellipsoid((side * 0.115 * n, 0.33, 0.68), (0.075, 0.07, 0.10), skin, blend=0.04)
 
@@ -126,7 +127,8 @@ def _paint_face(rng: Rng, person: _Person, head: Solid) -> None:
     box = head.window()
     shape, p = head.alpha[box].shape, head.local(box)
     x, y, front = p[..., 0], p[..., 1], smoothstep(0.05, 0.3, p[..., 2])
-    albedo, wide = head.attrs[box][..., ALBEDO].copy(), np.abs(x)
+    albedo = head.attrs[box][..., ALBEDO].copy()
+    wide = np.abs(x)
     pores = noise("grain", rng, shape, 256 * shape[1] / head.size) + noise("fractal", rng, shape)
     flush = np.exp(-(((wide - 0.38) / 0.20) ** 2 + ((y - 0.30) / 0.17) ** 2))
     flush += 0.8 * np.exp(-(x * x + (y - 0.28) ** 2) / 0.017)  # cheeks and the tip of the nose
@@ -211,7 +213,7 @@ def _beard(rng: Rng, person: _Person, p: Array, albedo: Array, relief: Array) ->
 
 def _hair(rng: Rng, person: _Person, hair: Solid) -> None:
     """Add the hair style as solid volumes; the strands fall away from the parting."""
-    style, w = person.style, person.width
+    style = person.style
     finish = Finish(person.hair, gloss=0.07, soft=0.3)
     line = {"fringe": -0.22, "bob": -0.30}.get(style, -0.60 + rng.uniform(-0.08, 0.10))
     side_line = {"crop": 0.0, "short": 0.12}.get(style, 0.35)
@@ -219,24 +221,24 @@ def _hair(rng: Rng, person: _Person, hair: Solid) -> None:
     part, skew = rng.uniform(-0.4, 0.4), rng.uniform(-0.25, 0.25)
 
     def beyond_hairline(p: Array) -> Array:
-        x, y, z = p[..., 0] / w, p[..., 1], p[..., 2]
+        x, y, z = p[..., 0], p[..., 1], p[..., 2]
         edge = line + skew * x - 0.06 * np.cos(9 * (x - part)) + 0.9 * smoothstep(0.42, 0.78, np.abs(x))
         return np.maximum(np.minimum(edge, side_line) - y, np.minimum(-0.22 - z, 0.75 - y))
 
-    radii = ((0.75 + volume) * w, 0.76 + volume, 0.87 + volume)
+    radii = (0.75 + volume, 0.76 + volume, 0.87 + volume)
     hair.ellipsoid((0, -0.27, -0.17), radii, finish, cut=beyond_hairline)
     if style in ("long", "bob"):
         end = 0.75 if style == "bob" else rng.uniform(1.3, 2.1)
-        hair.ellipsoid((0, 0.3 * end, -0.55), (0.86 * w, 0.75 * end, 0.42), finish, blend=0.1)
+        hair.ellipsoid((0, 0.3 * end, -0.55), (0.86, 0.75 * end, 0.42), finish, blend=0.1)
         for side in (-1, 1):
             for k in range(4):
-                top = (side * (0.68 + 0.05 * k) * w, -0.45 + 0.1 * k, 0.08 - 0.17 * k)
-                tip = (side * (0.72 + 0.09 * k + rng.uniform(-0.05, 0.12)) * w, end, 0.1 - 0.15 * k)
+                top = (side * (0.68 + 0.05 * k), -0.45 + 0.1 * k, 0.08 - 0.17 * k)
+                tip = (side * (0.72 + 0.09 * k + rng.uniform(-0.05, 0.12)), end, 0.1 - 0.15 * k)
                 hair.capsule(top, tip, (0.16, rng.uniform(0.07, 0.16)), finish, blend=0.1)
     if style == "curly":
         for a, b in rng.uniform((0, -0.3), (2 * np.pi, 1), (48, 2)):
             ring, r = np.sqrt(1 - b * b), rng.uniform(0.12, 0.22)
-            x, y, z = 0.9 * w * ring * np.cos(a), -0.27 - 0.92 * b, -0.15 + 0.95 * ring * np.sin(a)
+            x, y, z = 0.9 * ring * np.cos(a), -0.27 - 0.92 * b, -0.15 + 0.95 * ring * np.sin(a)
             if y < -0.5 or z < 0.15:
                 hair.ellipsoid((x, y, z), (r, r, r), finish, blend=0.05, flow=(np.cos(a), np.sin(9 * b), 0))
     box = hair.window()

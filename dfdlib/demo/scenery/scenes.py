@@ -1,4 +1,4 @@
-"""Photograph-like scenes for the demo data: a lit subject in front of a background.
+"""Photograph-like scenes: a lit subject in front of a background.
 
 The subject is sculpted into a depth buffer (see ``solid.Solid``), then shaded like a photograph: key light
 with cast shadow, ambient light with occlusion, highlights, reflections and a rim. The exposure is metered
@@ -7,7 +7,6 @@ on the whole image, as a camera would, so that brightness says nothing about the
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -17,31 +16,21 @@ from .animals import sculpt_animal
 from .backgrounds import Light, random_light, render_background
 from .draw import Array, Rng, blur, mix, noise_at, smoothstep, times, unit
 from .faces import sculpt_portrait
-from .solid import ALBEDO, FAR, GLOSS, MIRROR, NORMAL, SOFT, Sculpture, Solid
+from .solid import ALBEDO, FAR, GLOSS, MIRROR, NORMAL, SOFT, Solid
 from .vehicles import sculpt_vehicle
 
-_SCULPTORS: dict[str, Callable[[Rng, int], Sculpture]] = {
-    "human_faces": sculpt_portrait,
-    "animals": sculpt_animal,
-    "vehicles": sculpt_vehicle,
-}
+_SCULPTORS = {"human_faces": sculpt_portrait, "animals": sculpt_animal, "vehicles": sculpt_vehicle}
 CATEGORIES = tuple(_SCULPTORS)
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What stands before the camera.
+    """What stands before the camera."""
 
-    Attributes:
-        radiance: Linear-light RGB float32 [S, S, 3] in [0, 1]; highlights are clipped.
-        subject: bool [S, S], the pixels of the face, animal or vehicle.
-        category: One of ``CATEGORIES``.
-    """
-
-    radiance: Array
-    subject: Array
-    category: str
+    radiance: Array  # linear-light RGB float32 [S, S, 3] in [0, 1]; highlights are clipped
+    subject: Array  # bool [S, S], the pixels of the face, animal or vehicle
+    category: str  # one of CATEGORIES
 
 
 def render_scene(category: str, rng: Rng, size: int = 256) -> Scene:
@@ -54,7 +43,8 @@ def render_scene(category: str, rng: Rng, size: int = 256) -> Scene:
         raise ValueError(f"unknown category {category!r}; choose from {', '.join(CATEGORIES)}")
     light = random_light(rng)
     solid, feet = _SCULPTORS[category](rng, size)
-    box, image = solid.window(), render_background(rng, size, light, category, feet)
+    box = solid.window()
+    image = render_background(rng, size, light, category, feet)
     if feet is not None:
         image = _ground_shadow(image, solid, light)
     edge = 0.25 * np.clip(1 - blur(solid.alpha, 0.006)[box], 0, 1)
@@ -93,8 +83,7 @@ def _shade(solid: Solid, light: Light, rng: Rng, box: tuple[slice, slice]) -> Ar
 def _surroundings(normal: Array, light: Light, rng: Rng) -> list[Array]:
     """Colour planes of sky, skyline and ground mirrored by a surface with normals [3, h, w]."""
     side, up = 2 * normal[2] * normal[0], -2 * normal[2] * normal[1]
-    skyline = 0.10 + 0.07 * noise_at("fractal", side * 60 + rng.uniform(0, 512), np.full_like(side, 7.0))
-    above = smoothstep(skyline - 0.04, skyline + 0.04, up)
+    above = smoothstep(0.06, 0.14, up + 0.07 * noise_at("fractal", side * 60 + rng.uniform(0, 512), up))
     clouds = 1.5 + 0.4 * noise_at("cloud", side * 130, up * 130)
     dark = 0.25 + 0.5 * np.clip(-up, 0, 1)
     return [light.ground[c] * dark * (1 - above) + light.sky[c] * clouds * above for c in range(3)]
@@ -120,11 +109,8 @@ def _occlusion(solid: Solid) -> Array:
     """Ambient light left in creases and corners, float32 [S, S]."""
     present = (solid.depth > FAR + 1).astype(np.float32)
     depth = np.where(present > 0, solid.depth, 0).astype(np.float32)
-    shade = np.zeros_like(depth)
-    for sigma, gain in ((0.012, 14.0), (0.04, 6.0)):
-        mean = blur(depth, sigma) / np.maximum(blur(present, sigma), 0.05)
-        shade += gain * np.clip(mean - depth - 0.002, 0, 0.09)
-    return np.exp(-shade)
+    mean = blur(depth, 0.025) / np.maximum(blur(present, 0.025), 0.05)
+    return np.exp(-12 * np.clip(mean - depth - 0.002, 0, 0.12))
 
 
 def _ground_shadow(image: Array, solid: Solid, light: Light) -> Array:

@@ -6,8 +6,7 @@ Image coordinates are fractions of the image width with x to the right, y down a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -39,7 +38,7 @@ class Frame:
 
     origin: Array
     scale: float
-    rotation: Array = field(default_factory=lambda: np.eye(3))
+    rotation: Array
 
     def to_image(self, point: Point) -> Array:
         """Image coordinates [3] of a local point [3]."""
@@ -149,11 +148,6 @@ class Solid:
         normal = np.stack([dx, dy, lift]) / np.maximum(off, radius)
         flow = np.asarray(end, float) - np.asarray(start, float)
         self._paint(box, x, y, p[2] + t * axis[2] + lift, radius - off, normal, finish, flow, blend)
-
-    def tube(self, points: Array, radius: float, finish: Finish, blend: float = 0.0) -> None:
-        """Add a chain of capsules through local points [n, 3]."""
-        for start, end in pairwise(points):
-            self.capsule(start, end, (radius, radius), finish, blend)
 
     def prism(
         self, profile: Profile, half_width: float, finish: Finish, lean: float = 0.0, rounding: float = 0.02

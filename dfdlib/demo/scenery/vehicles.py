@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -49,7 +50,7 @@ _COACHES = {
                     (-2.3, -1.5), (-2.6, -1.6, 2.5), 0.48, (1.9, 3.05), -0.8),
 }
 # fmt: on
-KINDS = {"car": 4.4, "van": 4.9, "bus": 9.4, "truck": 7.2, "bicycle": 1.8, "tractor": 3.9}
+KINDS = {"car": 4.4, "van": 4.9, "bus": 9.4, "truck": 7.2, "bicycle": 1.8}
 """Kinds of vehicles and their lengths in metres."""
 
 
@@ -64,8 +65,6 @@ def sculpt_vehicle(rng: Rng, size: int, kind: str | None = None) -> Sculpture:
     solid = Solid(size, Frame(base, rng.uniform(0.80, 1.0) / reach, view))
     if kind == "bicycle":
         _build_bicycle(rng, solid)
-    elif kind == "tractor":
-        _build_tractor(rng, solid)
     else:
         _build_coach(rng, solid, kind)
     lowest = np.flatnonzero((solid.alpha > 0.5).any(axis=1))[-1] + 1
@@ -73,7 +72,8 @@ def sculpt_vehicle(rng: Rng, size: int, kind: str | None = None) -> Sculpture:
 
 
 def _build_coach(rng: Rng, solid: Solid, kind: str) -> None:
-    coach, paint = _COACHES[kind], Finish(pick(rng, _PAINTS, 0.12), gloss=0.75, mirror=rng.uniform(0.3, 0.5))
+    coach = _COACHES[kind]
+    paint = Finish(pick(rng, _PAINTS, 0.12), gloss=0.75, mirror=rng.uniform(0.3, 0.5))
     for side in (-1, 1):
         for x in coach.wheels:
             centre = (x, -coach.radius, side * (coach.hulls[0][1] - 0.1))
@@ -96,7 +96,7 @@ def _inside(x: Array, y: Array, rect: Rect, soft: float) -> Array:
 
 
 def _paint_coach(rng: Rng, shell: Solid, coach: _Coach) -> None:
-    """Curve the flanks and add glass, seams, wheel arches, lamps, number plates and dirt."""
+    """Curve the flanks and add glass, seams, wheel arches, lamps, a grille and dirt."""
     box = shell.window()
     attrs, p = shell.attrs[box], shell.local(box)
     x, y, z = p[..., 0], p[..., 1], p[..., 2]
@@ -104,7 +104,8 @@ def _paint_coach(rng: Rng, shell: Solid, coach: _Coach) -> None:
     flank = smoothstep(0.6, 0.8, np.abs(facing[..., 2]))
     nose, tail = smoothstep(0.25, 0.45, facing[..., 0]), smoothstep(0.25, 0.45, -facing[..., 0])
     soft = 1.2 / (shell.size * shell.frame.scale)
-    (top, low), half, height = coach.screen, coach.hulls[-1][1], coach.lamps
+    half, height = coach.hulls[-1][1], coach.lamps
+    top, low = coach.screen
     waist = (low - 0.25) / 2
     bulge = np.clip((y - waist) * 0.55, -0.3, 0.3) + 0.10 * smoothstep(0.03, -0.03, y - waist)
     attrs[..., NORMAL] += (flank * bulge)[..., None] * shell.frame.rotation[:, 1].astype(np.float32)
@@ -122,8 +123,6 @@ def _paint_coach(rng: Rng, shell: Solid, coach: _Coach) -> None:
     _cover(attrs, nose * lamp, Finish(hex_rgb("f4f4ec"), 1.0, 0.2))
     _cover(attrs, tail * lamp, Finish(hex_rgb("b01410"), gloss=0.9))
     _cover(attrs, nose * _inside(z, y, (-0.42, 0.42, height, height + 0.2), soft), _BLACK)
-    plate = _inside(z, y, (-0.27, 0.27, height + 0.22, height + 0.34), soft)
-    _cover(attrs, (nose + tail) * plate, Finish(hex_rgb("e8e4d0")))
 
 
 def _cover(attrs: Array, mask: Array, finish: Finish) -> None:
@@ -140,7 +139,8 @@ def _wheel(solid: Solid, centre: tuple[float, float, float], radius: float, half
     layer.prism(np.c_[np.cos(turn), np.sin(turn)] * radius, half, _RUBBER)
     box = layer.window()
     p = layer.local(box)
-    r, angle = np.hypot(p[..., 0], p[..., 1]) / radius, np.arctan2(p[..., 1], p[..., 0])
+    r = np.hypot(p[..., 0], p[..., 1]) / radius
+    angle = np.arctan2(p[..., 1], p[..., 0])
     rim = smoothstep(0.5, 0.9, np.abs(p[..., 2]) / half) * smoothstep(0.70, 0.66, r)
     hole = rim * smoothstep(-0.1, 0.25, np.cos(angle * 5)) * smoothstep(0.20, 0.15, np.abs(r - 0.41))
     _cover(layer.attrs[box], rim, _STEEL)
@@ -151,47 +151,20 @@ def _wheel(solid: Solid, centre: tuple[float, float, float], radius: float, half
 def _build_bicycle(rng: Rng, solid: Solid) -> None:
     paint = Finish(pick(rng, _PAINTS, 0.12), gloss=0.8, mirror=0.15)
     back, front, crank = np.array([(-0.52, -0.34, 0.0), (0.55, -0.34, 0.0), (-0.08, -0.30, 0.0)])
-    angles = np.linspace(0, 2 * np.pi, 25)
-    circle = np.c_[np.cos(angles), np.sin(angles), np.zeros(25)]
-    for hub in (back, front):
-        for spoke in circle[1:]:
-            solid.capsule(hub, hub + 0.33 * spoke, (0.004, 0.004), _STEEL)
-        solid.tube(hub + 0.33 * circle, 0.021, _RUBBER)
     head, post, seat, stem = (0.39, -0.72, 0), (-0.2, -0.70, 0), (-0.22, -0.78, 0), (0.36, -0.80, 0)
-    for start, end in (
-        (crank, seat),
-        (crank, head),
-        (post, stem),
-        (back, crank),
-        (back, post),
-        (stem, front),
-    ):
+    angles = np.linspace(0, 2 * np.pi, 25)
+    rim = 0.33 * np.c_[np.cos(angles), np.sin(angles), np.zeros(25)]
+    for hub in (back, front):
+        for start, end in pairwise(hub + rim):
+            solid.capsule(hub, start, (0.004, 0.004), _STEEL)
+            solid.capsule(start, end, (0.021, 0.021), _RUBBER)
+    frame = ((crank, seat), (crank, head), (post, stem), (back, crank), (back, post), (stem, front))
+    for start, end in frame:
         solid.capsule(start, end, (0.020, 0.020), paint)
     solid.capsule(seat, (-0.24, -0.86, 0), (0.014, 0.014), _STEEL)
     solid.ellipsoid((-0.25, -0.88, 0), (0.14, 0.035, 0.07), _BLACK)
-    solid.tube(crank + 0.085 * circle, 0.012, _STEEL)
+    solid.ellipsoid(crank, (0.09, 0.09, 0.03), _STEEL)
     solid.capsule(stem, (0.32, -0.92, 0), (0.014, 0.014), _STEEL)
     for side in (-1, 1):
-        pedal = crank + np.array([side * 0.12, side * 0.10, side * 0.06])
         solid.capsule((0.32, -0.92, 0), (0.40, -0.95, side * 0.27), (0.014, 0.018), _BLACK)
-        solid.capsule(crank, pedal, (0.013, 0.013), _STEEL)
-        solid.ellipsoid(pedal, (0.05, 0.018, 0.05), _BLACK)
-
-
-def _build_tractor(rng: Rng, solid: Solid) -> None:
-    paint = Finish(pick(rng, "b02c1c 2c6c34 2c4c8c d8a424 c86420"), gloss=0.6, mirror=0.2)
-    rim = Finish(pick(rng, "d8b838 c8c8c4 b02c1c"), gloss=0.4)
-    for side in (-1, 1):
-        _wheel(solid, (-0.9, -0.85, side * 0.75), 0.85, half=0.21)
-        _wheel(solid, (1.35, -0.5, side * 0.65), 0.5, half=0.13)
-        solid.ellipsoid((-0.9, -0.85, side * 0.97), (0.42, 0.42, 0.03), rim)
-        solid.ellipsoid((-0.85, -1.72, side * 0.75), (0.75, 0.12, 0.25), paint)
-    bonnet = ((-0.2, -0.8), (-0.2, -1.6), (1.6, -1.5), (1.85, -1.3), (1.85, -0.7))
-    solid.prism(bonnet, 0.36, paint, rounding=0.08)
-    solid.prism(((1.87, -0.75), (1.87, -1.3), (1.9, -1.3), (1.9, -0.75)), 0.28, _BLACK)
-    solid.prism(((-1.2, -1.3), (-1.1, -2.5), (0.0, -2.5), (0.25, -1.3)), 0.62, _GLASS, lean=0.08)
-    solid.prism(((-1.25, -2.48), (-1.2, -2.62), (0.05, -2.62), (0.1, -2.48)), 0.66, paint, rounding=0.05)
-    for x0, x1 in ((-1.2, -1.08), (-0.45, -0.45), (0.25, 0.02)):
-        for side in (-1, 1):
-            solid.capsule((x0, -1.3, side * 0.63), (x1, -2.5, side * 0.55), (0.045, 0.045), paint)
-    solid.capsule((0.9, -1.5, 0.1), (0.9, -2.3, 0.1), (0.05, 0.045), _STEEL)
+        solid.capsule(crank, crank + (side * 0.12, side * 0.10, side * 0.06), (0.013, 0.02), _BLACK)
