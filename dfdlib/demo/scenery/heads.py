@@ -41,7 +41,7 @@ def build_head(rng: Rng, head: Solid, species: str) -> None:
     for side in (-1, 1):
         jowl = (side * wide * 0.48, 0.40, 0.58 + reach * 0.75)
         head.ellipsoid((side * 0.62, 0.32, 0.12), (0.46, 0.40, 0.42), coat, blend=0.18, flow=(side, 0.5, 0))
-        head.ellipsoid((side * 0.36, -0.22, 0.60), (0.24, 0.14, 0.16), coat, blend=0.10, flow=(side, -2, 0))
+        head.ellipsoid((side * 0.36, -0.29, 0.58), (0.24, 0.14, 0.16), coat, blend=0.10, flow=(side, -2, 0))
         head.ellipsoid(jowl, (wide * 0.62, tall * 0.85, 0.30), pale, blend=0.06, flow=(side, 0.5, 0))
         _ear(head, species, coat, side)
     texture_fur(rng, head)
@@ -71,7 +71,7 @@ def _features(rng: Rng, head: Solid, feline: bool, iris: Finish, reach: float) -
     nose = Finish(pick(rng, "c08478 7c4c44 3a2c2a"), gloss=0.3, soft=0.5) if feline else _BLACK
     head.ellipsoid((0, 0.17, tip), (0.13, 0.09, 0.12) if feline else (0.18, 0.12, 0.12), nose)
     for side in (-1, 1):
-        at = np.array([side * 0.40, -0.06, 0.70])
+        at = np.array([side * 0.40, -0.05, 0.72])
         slant = rotation(roll=-side * 0.25)
         pupil = (big * (0.35 if feline else 0.7), big * 0.75, 0.12)
         head.ellipsoid(at, (big * 1.22, big * 1.05, 0.12), _BLACK, slant)
