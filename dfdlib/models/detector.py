@@ -14,6 +14,7 @@ from torch import nn
 from dfdlib.core.errors import DfdError, did_you_mean
 from dfdlib.models.clip_network import CnnLstm
 from dfdlib.models.decision import Decision
+from dfdlib.models.familiarity import Familiarity
 from dfdlib.models.networks import CustomCnn, TimmNetwork, ViewHeads
 from dfdlib.models.weights import IMAGENET, SCRATCH, create_backbone, preprocessing_of
 
@@ -39,6 +40,8 @@ class Detector:
     """Where the backbone's first weights came from."""
     interpolation: str = "bilinear"
     """How images are fitted to `image_size`: `bilinear` or `bicubic`, as for the backbone's first weights."""
+    familiarity: Familiarity | None = None
+    """What its training images look like; None where that was not learned."""
     training_digests: np.ndarray | None = None
     """Digests of the training and validation images, int64, see `manifest.content_digests`; None where unknown."""
     provenance: dict[str, Any] = field(default_factory=dict)
