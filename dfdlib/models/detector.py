@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dfdlib.core.errors import DfdError, did_you_mean
+from dfdlib.core.errors import DfdError, unknown
 from dfdlib.models.clip_network import CnnLstm
 from dfdlib.models.decision import Decision
 from dfdlib.models.familiarity import Familiarity
@@ -98,9 +98,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 def create_network(name: str, **arguments: Any) -> nn.Module:
     """Build a network by name. Raises `DfdError` for an unknown name or arguments that do not fit it."""
     if name not in NETWORKS:
-        raise DfdError(
-            f"unknown network `{name}`{did_you_mean(name, NETWORKS) or '.'} Known: {', '.join(NETWORKS)}."
-        )
+        raise unknown("network", name, NETWORKS)
     try:
         return NETWORKS[name](**arguments)
     except TypeError as error:

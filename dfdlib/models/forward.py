@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dfdlib.core.errors import DfdError, did_you_mean
+from dfdlib.core.errors import unknown
 from dfdlib.core.machine import keep_freed_memory
 from dfdlib.models.detector import Detector
 from dfdlib.models.familiarity import reference_network
@@ -50,9 +50,7 @@ def check_views(names: Sequence[str]) -> None:
     """Refuse a view that does not exist. Raises `DfdError` that names the nearest one."""
     for name in names:
         if name not in VIEWS:
-            raise DfdError(
-                f"unknown view `{name}`{did_you_mean(name, VIEWS) or '.'} Known: {', '.join(VIEWS)}."
-            )
+            raise unknown("view", name, VIEWS)
 
 
 def views_of(text: str) -> list[str]:
