@@ -14,7 +14,7 @@ from torch import nn
 from dfdlib.core.errors import DfdError, did_you_mean
 from dfdlib.models.clip_network import CnnLstm
 from dfdlib.models.decision import Decision
-from dfdlib.models.networks import CustomCnn, TimmNetwork, ViewHeads
+from dfdlib.models.networks import CustomCnn, TimmNetwork
 from dfdlib.models.weights import IMAGENET, SCRATCH, create_backbone, preprocessing_of
 
 
@@ -87,7 +87,6 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "timm": TimmNetwork,
     "cnn": CustomCnn,
     "cnn-lstm": CnnLstm,
-    "heads": ViewHeads,
 }
 """Every kind of network, by the name that checkpoints know it by."""
 
