@@ -14,15 +14,9 @@ from dfdlib.core.errors import DfdError
 FRACTIONS = {"train": 0.7, "val": 0.15, "test": 0.15}
 """Shares of the splits when a data set states none."""
 _VAL_OF_TRAIN = 0.15
-
-
 _STRATA = ["label", "category", "generator"]
-
-
 _PARTS = 20
 """Equal parts that splits are made of; fewer where each could not have a group of every label."""
-
-
 _MANY_GROUPS = 2000
 """Above it folds hold equal numbers of groups instead of images: `StratifiedGroupKFold` would take too long."""
 
