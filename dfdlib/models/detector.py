@@ -15,7 +15,7 @@ from dfdlib.core.errors import DfdError, unknown
 from dfdlib.models.clip_network import CnnLstm
 from dfdlib.models.decision import Decision
 from dfdlib.models.familiarity import Familiarity
-from dfdlib.models.networks import CustomCnn, TimmNetwork, ViewHeads
+from dfdlib.models.networks import CustomCnn, TimmNetwork
 from dfdlib.models.weights import IMAGENET, SCRATCH, create_backbone, preprocessing_of
 
 
@@ -90,7 +90,6 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "timm": TimmNetwork,
     "cnn": CustomCnn,
     "cnn-lstm": CnnLstm,
-    "heads": ViewHeads,
 }
 """Every kind of network, by the name that checkpoints know it by."""
 

@@ -132,17 +132,6 @@ class Heads(nn.Module):
         return Logits(self.fake(features).squeeze(1).float(), category)
 
 
-class ViewHeads(Heads):
-    """Heads alone, on features that were computed beforehand of several views of each image."""
-
-    def forward(self, features: Tensor) -> Logits:
-        """Map features [B, V, F] to `Logits`: of a random view each in training, of the first one otherwise."""
-        views = torch.zeros(len(features), dtype=torch.int64, device=features.device)
-        if self.training:
-            views.random_(features.shape[1])
-        return super().forward(features[torch.arange(len(features), device=features.device), views])
-
-
 class TimmNetwork(nn.Module):
     """A timm backbone with a real/fake head and, given categories, a category head."""
 

@@ -72,7 +72,7 @@ def fit(
             not finite (the last good checkpoint stays), or another run is writing into `out_dir`.
     """
     out_dir = Path(out_dir)
-    _check_classes(train, val)
+    check_classes(train, val)
     with alone_in(out_dir) if _processes().is_main_process else nullcontext():
         return _train(_Run(detector, train, val, config, out_dir))
 
@@ -207,13 +207,10 @@ class _Run:
             gathered.append(self.accelerator.gather_for_metrics((logits.fake, category)))
         fake, category = (torch.cat(parts).cpu().numpy() for parts in zip(*gathered, strict=True))
         loss = self.accelerator.reduce(sums, "sum").tolist()
-        table = self._calibrated(fake, category if self.detector.categories else None)
-        scores = metrics.binary_metrics(table)
-        names = ("auc", "ap", "eer", "accuracy", "category_accuracy")
-        row = {"val_loss": loss[0] / loss[1]} | {
-            f"val_{name}": scores[name] for name in names if name in scores
-        }
-        return row | {"val_seconds": time.perf_counter() - started}
+        scores = calibrated_scores(
+            self.detector, self.val, fake, category if self.detector.categories else None
+        )
+        return {"val_loss": loss[0] / loss[1], **scores, "val_seconds": time.perf_counter() - started}
 
     def record(self, row: dict[str, float]) -> bool:
         """Add an epoch to the history; say whether it is the best one so far."""
@@ -323,10 +320,15 @@ class _Run:
                 f"Checkpoints of the epochs before are in {self.out_dir}."
             )
 
-    def _calibrated(self, fake: np.ndarray, category: np.ndarray | None) -> pd.DataFrame:
-        """Fit temperature, threshold and band to validation logits; return the predictions with them."""
-        self.detector.decision = calibrate(self.val.fake.numpy(), fake)
-        return predictions_table(self.detector, self.val.manifest, fake, category)
+
+def calibrated_scores(
+    detector: Detector, val: ImageDataset, fake: np.ndarray, category: np.ndarray | None
+) -> dict[str, float]:
+    """Fit the decision of a detector to the logits of validation images; return their metrics, `val_…`."""
+    detector.decision = calibrate(val.fake.numpy(), fake)
+    scores = metrics.binary_metrics(predictions_table(detector, val.manifest, fake, category))
+    names = ("auc", "ap", "eer", "accuracy", "category_accuracy")
+    return {f"val_{name}": scores[name] for name in names if name in scores}
 
 
 def _processes() -> PartialState:
@@ -337,7 +339,8 @@ def _processes() -> PartialState:
     return PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available())
 
 
-def _check_classes(train: ImageDataset, val: ImageDataset) -> None:
+def check_classes(train: ImageDataset, val: ImageDataset) -> None:
+    """Refuse splits that cannot be trained or validated on. Raises `DfdError` that says what is missing."""
     for name, dataset in (("training", train), ("validation", val)):
         counts = dataset.manifest["label"].value_counts()
         missing = [label for label in ("real", "fake") if not counts.get(label)]

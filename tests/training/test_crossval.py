@@ -71,7 +71,7 @@ def test_every_fold_starts_from_weights_of_its_own(trained):
 
 def test_a_finished_fold_is_not_trained_again(images, trained, monkeypatch):
     out_dir, result = trained
-    monkeypatch.setattr("dfdlib.crossval.fit", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("dfdlib.training.crossval.fit", lambda *_: pytest.fail("trained again"))
     again = cross_validate(partial(new_detector, images), known(images), SETTINGS, out_dir, 3)
     assert again.folds.equals(result.folds)
     assert np.array_equal(again.out_of_fold["p_fake"], result.out_of_fold["p_fake"])
@@ -85,7 +85,7 @@ def test_other_settings_train_the_folds_again(images, trained, monkeypatch, caps
         calls.append(arguments)
         raise DfdError("enough")
 
-    monkeypatch.setattr("dfdlib.crossval.fit", count)
+    monkeypatch.setattr("dfdlib.training.crossval.fit", count)
     other = TrainConfig(**{**SETTINGS.__dict__, "epochs": 3})
     with pytest.raises(DfdError, match="enough"):
         cross_validate(partial(new_detector, images), known(images), other, out_dir, 3)
