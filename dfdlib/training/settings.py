@@ -77,7 +77,7 @@ def _refusal(problem: Any, names: list[str]) -> str:
 
 @dataclass(frozen=True)
 class TrainConfig(Settings):
-    """How `loop.fit` trains. Raises `DfdError` for a value out of its range."""
+    """How `loop.fit` trains."""
 
     epochs: Count = 20
     """Passes over the training split."""
@@ -88,8 +88,8 @@ class TrainConfig(Settings):
     weight_decay: Weight = 0.02
     """AdamW's decoupled weight decay; never applied to biases and normalisation layers."""
     schedule: Schedule = "cosine"
-    """`cosine`: linear warm-up, then cosine to 1 %; `one-cycle`: Smith 2018; `plateau`: halved when the
-    validation loss has not fallen for two epochs; `constant`."""
+    """`cosine`: linear warm-up, then cosine to 1 %; `one-cycle`: Smith 2018; `constant`;
+    `plateau`: halved when the validation loss has not fallen for two epochs."""
     warmup_fraction: Share = 0.1
     """Share of all steps in which the learning rate rises (30 % is usual for `one-cycle`)."""
     clip_norm: Weight = 2.0
@@ -103,9 +103,8 @@ class TrainConfig(Settings):
     category_smoothing: Share = 0.0
     """Share of each category target that is spread evenly over the categories."""
     balance: Balance = "weights"
-    """How class imbalance is handled: `weights` weights both losses by inverse class frequency;
-    `oversample` repeats images of the rarer label; `downsample` leaves out images of the commoner one,
-    drawn anew each epoch."""
+    """Against class imbalance: `weights` weights both losses by inverse class frequency; each epoch anew,
+    `oversample` repeats images of the rarer label, `downsample` leaves out images of the commoner one."""
     freeze: Freeze = 0
     """Stages of the backbone to freeze, counted from the input; -1 freezes all of it."""
     layer_decay: Probability = 1.0
