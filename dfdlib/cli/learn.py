@@ -74,13 +74,7 @@ def train(
             "attention": attention,
         }
     detector = create_detector(
-        backbone,
-        image_size,
-        images.categories,
-        pretrained,
-        weights,
-        config.seed,
-        **switches,
+        backbone, image_size, images.categories, pretrained, weights, config.seed, **switches
     )
     with contextlib.redirect_stdout(sys.stderr):
         history = fit(detector, images.split("train"), images.split("val"), config, out)

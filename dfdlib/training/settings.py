@@ -21,6 +21,7 @@ def _number(value: Any) -> Any:
     return value
 
 
+# The types of settings, with their ranges.
 Number = Annotated[float, BeforeValidator(_number)]
 Weight = Annotated[Number, Field(ge=0)]
 Share = Annotated[Number, Field(ge=0, lt=1)]
