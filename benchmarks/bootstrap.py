@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from dfdlib.evaluation.bootstrap import METRICS, bootstrap_metrics, sample_of
+from dfdlib.evaluation.bootstrap import bootstrap_metrics, scored_images
+from dfdlib.evaluation.metrics import METRICS
 
 
 def predictions(n: int, group_size: int, seed: int) -> pd.DataFrame:
@@ -28,7 +29,7 @@ def predictions(n: int, group_size: int, seed: int) -> pd.DataFrame:
 
 def coverage(n: int, group_size: int, n_tables: int, n_resamples: int) -> pd.DataFrame:
     """Return the share of intervals that hold the truth: of groups, and as if every image stood alone."""
-    truth = pd.Series(sample_of(predictions(400_000, group_size, seed=0))[0].values(tuple(METRICS)))
+    truth = pd.Series(scored_images(predictions(400_000, group_size, seed=0))[0].values(tuple(METRICS)))
     held = {"groups": [], "images": []}
     for seed in range(1, n_tables + 1):
         table = predictions(n, group_size, seed)

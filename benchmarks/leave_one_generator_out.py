@@ -16,7 +16,7 @@ from dfdlib.core import machine
 from dfdlib.data.dataset import ImageDataset
 from dfdlib.data.manifest import categories_of
 from dfdlib.demo.sets import DEMO_IMAGES, demo_manifest
-from dfdlib.evaluation.generalisation import NOTHING, leave_one_out_matrix
+from dfdlib.evaluation.generalisation import NOTHING, leave_one_out
 from dfdlib.images.forge import FAMILIES
 from dfdlib.training.settings import TrainConfig
 
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=DEMO_IMAGES, help="size of the demo set")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=list(FAMILIES))
-    parser.add_argument("--figure", help="write the matrix as a picture")
+    parser.add_argument("--figure", help="draw the table as a matrix")
     options = parser.parse_args()
     machine.setup(options.seed)
     manifest = demo_manifest(options.images)
@@ -56,12 +56,12 @@ def main() -> None:
         seed=options.seed,
     )
     left_out = [NOTHING, *options.families]
-    matrix = leave_one_out_matrix({name: test_predictions(images, name, config) for name in left_out})
-    print(matrix.round(3).to_string())
+    table = leave_one_out({name: test_predictions(images, name, config) for name in left_out})
+    print(table.round(3).to_string(index=False))
     if options.figure:
-        from dfdlib.plots.robustness import generalisation_matrix
+        from dfdlib import plots
 
-        generalisation_matrix(matrix).savefig(options.figure, dpi=150)
+        plots.generalisation_matrix(table).savefig(options.figure, dpi=150)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def ours(backbone: str, images: ImageDataset, batch_size: int, folder: Path) -> 
         config = TrainConfig(epochs=2, batch_size=batch_size, learning_rate=1e-4)
         with redirect_stdout(StringIO()):
             history = fit(detector, images, val, config, folder / f"{backbone}-{run}")
-        yield float(history["seconds"].iloc[-1]), history.attrs["precision"]
+        yield float(history["seconds"].iloc[-1]), history["precision"].iloc[-1]
 
 
 def step(backbone: str, images: ImageDataset, batch_size: int, precision: str) -> Callable[[], None]:

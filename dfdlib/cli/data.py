@@ -33,7 +33,7 @@ def scan(path: str, /, *, label: Repeated = (), unlabelled: bool = False) -> str
         unlabelled: The images need no labels.
     """
     from dfdlib.data.manifest import summary, write_manifest
-    from dfdlib.data.scan import scan_images
+    from dfdlib.data.scan import count_skipped, scan_images
 
     for pair in label:
         if "=" not in pair:
@@ -41,7 +41,7 @@ def scan(path: str, /, *, label: Repeated = (), unlabelled: bool = False) -> str
     labels = dict(pair.split("=", 1) for pair in label)
     manifest = scan_images(path, labels, require_labels=not unlabelled)
     print(summary(manifest).to_string(), file=sys.stderr)
-    for reason, count in manifest.attrs["skipped"].items():
+    for reason, count in count_skipped(path).items():
         print(f"skipped: {count} {reason}", file=sys.stderr)
     file = Path(path) / "manifest.csv"
     write_manifest(manifest, file)

@@ -101,8 +101,7 @@ def evaluate(
         tta: Average over views: flip, turn, crop, shrink.
         out: Write the table as CSV too.
     """
-    require("--model", model)
-    require("--data", data)
+    require({"--model": model, "--data": data})
     from dfdlib.core.files import safe_table
     from dfdlib.evaluation.predictions import predict, predict_ensemble
 
@@ -134,7 +133,7 @@ def _scores(predictions: pd.DataFrame) -> dict[str, Any]:
 
     scores = metrics.binary_metrics(predictions)
     scores |= bootstrap.with_ends(bootstrap.bootstrap_metrics(predictions))
-    seen = predictions.attrs.get("n_seen", 0)
+    seen = int(predictions.loc[predictions["label"].notna(), "in_training"].sum())
     if seen:
         print(f"warning: {seen} of {scores['n']} images were seen in training or validation", file=sys.stderr)
     return scores | {"n_seen": seen}
@@ -157,21 +156,26 @@ def calibrate(
         out: The file of the calibrated detector.
         split: The images to fit to.
         false_alarms: Call at most this share of real images fake.
-        min_accuracy: Of the verdicts beyond the band.
+        min_accuracy: Least accuracy of the verdicts beyond the band.
     """
     from dfdlib.evaluation.calibration import calibrate
     from dfdlib.evaluation.predictions import predict
+    from dfdlib.evaluation.tables import with_decision
     from dfdlib.models.checkpoint import save_detector
+    from dfdlib.models.decision import CANT_TELL
 
     (detector,) = load_detectors([model])
     images = _labelled_images(data, split, detector)
     tell_unreadable(images.unreadable["error"])
-    detector.temperature = 1.0  # so that the table holds what the network says by itself
-    logits = predict(detector, images)["logit"].to_numpy()
-    band = calibrate(detector, images.fake.numpy(), logits, false_alarms, min_accuracy)
+    judged = predict(detector, images)
+    decision = calibrate(images.fake.numpy(), judged["logit"].to_numpy(), false_alarms, min_accuracy)
+    detector.decision = decision
     save_detector(detector, out)
-    fitted = {"temperature": detector.temperature, "threshold": detector.threshold, "band": detector.band}
-    worth = {"n": band.n, "verdicts_given": band.coverage, "accuracy_of_these": band.accuracy}
+    judged = with_decision(judged, decision)
+    given = judged[judged["verdict"] != CANT_TELL]
+    right = float((given["verdict"] == given["label"]).mean())
+    worth = {"n": len(judged), "verdicts_given": len(given) / len(judged), "accuracy_of_these": right}
+    fitted = {"temperature": decision.temperature, "threshold": decision.threshold, "band": decision.band}
     return _plain({"model": out, **fitted, **worth})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import tyro
@@ -23,7 +23,8 @@ class UsageError(DfdError):
     """A command line that cannot be meant: exit code 2."""
 
 
-def require(name: str, values: Sequence[str] | None) -> None:
-    """Refuse an empty list, which tyro accepts. Raises `UsageError`."""
-    if not values:
-        raise UsageError(f"{name} is required; see --help.")
+def require(lists: Mapping[str, Sequence[str]]) -> None:
+    """Refuse an empty list, which tyro accepts. Raises `UsageError` that says what is missing."""
+    for name, values in lists.items():
+        if not values:
+            raise UsageError(f"{name} is required; see --help.")

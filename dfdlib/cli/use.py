@@ -50,8 +50,7 @@ def predict(
         out: The CSV; by default test.csv, or test_tta_confidence.csv with --tta.
         workers: Threads that decode; 0 for one per core.
     """
-    require("a path", paths)
-    require("--model", model)
+    require({"a path": paths, "--model": model})
     from dfdlib.evaluation.files import predict_files
     from dfdlib.images.faces import FaceDetector
     from dfdlib.images.video import VIDEO_SUFFIXES
@@ -88,23 +87,17 @@ def predict(
 def _judge_one(
     detectors: Sequence[Detector], manifest: pd.DataFrame, threshold: float | None, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    import tempfile
+    from dfdlib.evaluation.files import judge_files
 
-    import pandas as pd
-
-    from dfdlib.evaluation.files import predict_files
-
-    with tempfile.TemporaryDirectory() as folder:
-        done = predict_files(
-            detectors, manifest, Path(folder) / "one.csv", threshold=threshold, workers=1, **settings
-        )
-        row = pd.read_csv(done.csv).iloc[0]
-    if done.unreadable:
-        raise DfdError(done.unreadable[0])
-    result = {"decision": row["prediction"].upper(), "probability": float(row["p_fake"])}
+    (table,) = judge_files(detectors, manifest, threshold=threshold, workers=1, **settings)
+    row = table.iloc[0]
+    if row["error"]:
+        raise DfdError(row["error"])
+    result = {"decision": row["predicted"].upper(), "probability": round(row["p_fake"], 6)}
     result["verdict"] = row["verdict"]
-    if "category" in row and isinstance(row["category"], str):
-        result |= {"category": row["category"], "category_confidence": float(row["category_confidence"])}
+    if "predicted_category" in row:
+        confidence = round(row["category_confidence"], 6)
+        result |= {"category": row["predicted_category"], "category_confidence": confidence}
     return result
 
 
@@ -153,8 +146,7 @@ def explain(
         target: Predicted, fake, real, or the name of a category.
         method: One of gradcam, gradcam++, hirescam, xgradcam, layercam, eigencam.
     """
-    require("a path", paths)
-    require("--model", model)
+    require({"a path": paths, "--model": model})
     from dfdlib.core.files import safe_table, write_csv
     from dfdlib.explain.heatmaps import explain_files
 
@@ -219,8 +211,8 @@ def report(*, only: Names = None, build_only: bool = False, out: str = "") -> st
         build_only: Build the page from what is there.
         out: The page; by default reports/index.html.
     """
-    if only is not None:
-        require("the name of a notebook after --only", only)
+    if only == ():
+        raise UsageError("--only needs the name of a notebook, such as 04.")
     from dfdlib.core import paths
     from dfdlib.reports.notebooks import notebook_files, run_notebook
     from dfdlib.reports.site import build_site
@@ -281,8 +273,7 @@ def _manifest_of(paths: Sequence[str], videos: bool = True) -> pd.DataFrame:
     )
     root = os.path.commonpath([Path(path).parent for path in manifest["path"]])
     manifest["path"] = [os.path.relpath(path, root) for path in manifest["path"]]
-    manifest.attrs = {"root": root}
-    return manifest.reset_index(drop=True)
+    return manifest.assign(root=root).reset_index(drop=True)
 
 
 def _holds_images(folder: Path) -> bool:

@@ -33,3 +33,9 @@ class UnknownFormatError(ImageError):
 
 class TooLargeError(ImageError):
     """An image of more pixels than are allowed."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> DfdError:
+    """Return the error for a name that is none of those known: it says the nearest ones, and all."""
+    known = list(known)
+    return DfdError(f"unknown {kind} `{name}`{did_you_mean(name, known) or '.'} Known: {', '.join(known)}.")

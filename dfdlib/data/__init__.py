@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "loader": ["GroupShuffle", "make_loader"],
         "manifest": [
             "categories_of",
+            "files_of",
             "fingerprint",
             "read_manifest",
             "root_of",

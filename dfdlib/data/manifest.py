@@ -14,14 +14,8 @@ from dfdlib.core.files import file_sample, write_csv
 from dfdlib.data.splits import assert_disjoint, complete_splits
 
 COLUMNS = ("path", "label", "category", "split", "group", "generator")
-
-
 LABELS = ("real", "fake")
-
-
 SPLITS = ("train", "val", "test")
-
-
 _SAMPLE_BYTES = 4096
 
 
@@ -68,12 +62,12 @@ def validate(manifest: pd.DataFrame) -> None:
 def write_manifest(manifest: pd.DataFrame, csv_path: str | Path) -> None:
     """Write a manifest atomically; what is missing becomes an empty field.
 
-    Where the file does not lie in the folder of the images, a column `root` says where that is from there.
+    The column `root` becomes relative to the file, and is left out where the file lies beside all the images.
     """
-    folder, table = Path(csv_path).parent, manifest
-    if "root" in manifest.attrs and root_of(manifest).resolve() != folder.resolve():
-        table = manifest.assign(root=os.path.relpath(root_of(manifest).resolve(), folder.resolve()))
-    write_csv(table, csv_path)
+    folder = Path(csv_path).parent.resolve()
+    roots = [os.path.relpath(Path(root).resolve(), folder) for root in manifest["root"]]
+    table = manifest.drop(columns="root")
+    write_csv(table if set(roots) <= {"."} else table.assign(root=roots), csv_path)
 
 
 def read_manifest(csv_path: str | Path, root: str | Path | None = None) -> pd.DataFrame:
@@ -95,31 +89,53 @@ def read_manifest(csv_path: str | Path, root: str | Path | None = None) -> pd.Da
     except (OSError, ValueError) as error:
         raise DfdError(f"{csv_path} cannot be read as a manifest ({error}).") from error
     manifest = manifest.astype(object).where(manifest != "", None)
-    stated = manifest.pop("root").iloc[0] if "root" in manifest and len(manifest) else None
-    root = Path(root) if root is not None else csv_path.parent / (stated or "")
-    manifest.attrs["root"] = os.path.normpath(root)
     if manifest.empty:
         raise DfdError(f"{csv_path} lists no image; write it again from the images.")
+    stated = manifest.pop("root") if "root" in manifest else [None] * len(manifest)
+    if root is None:
+        roots = [os.path.normpath(csv_path.parent / (name or "")) for name in stated]
+    else:
+        roots = str(root)
+    manifest = manifest.assign(root=roots)
     validate(manifest)
     for column in manifest.columns.intersection(["path", "mask"]):
         for path in manifest[column].dropna():
-            if _leaves(path):
+            if leaves_root(path):
                 raise DfdError(
                     f"{csv_path} lists {path!r}, which leaves its root; make paths relative to the root."
                 )
-    missing = [path for path in manifest["path"].iloc[:20] if not (root / path).exists()]
-    if missing:
-        raise DfdError(
-            f"{csv_path} lists {missing[0]}, which is not in {root}; pass root= with the image folder."
-        )
+    for file, path, folder in zip(files_of(manifest[:20]), manifest["path"], manifest["root"], strict=False):
+        if not file.exists():
+            raise DfdError(
+                f"{csv_path} lists {path}, which is not in {folder}; pass root= with the image folder."
+            )
     return manifest
 
 
+def files_of(manifest: pd.DataFrame, column: str = "path") -> list[Path | None]:
+    """Return the file of each row, [N]: its `path`, or another column such as `mask`, below its `root`.
+
+    Where a row states none, its file is None. Raises `DfdError` where the table has no column `root`.
+    """
+    _require_root(manifest)
+    return [
+        Path(root, name) if isinstance(name, str) else None
+        for root, name in zip(manifest["root"], manifest[column], strict=True)
+    ]
+
+
 def root_of(manifest: pd.DataFrame) -> Path:
-    """Return the folder that the paths start from. Raises `DfdError` where the table does not know it."""
-    if "root" not in manifest.attrs:
-        raise DfdError("the manifest does not know its folder; set manifest.attrs['root'].")
-    return Path(manifest.attrs["root"])
+    """Return the folder that all paths start from, or the one above all of them. Raises `DfdError`, see `files_of`."""
+    _require_root(manifest)
+    roots = manifest["root"].unique()
+    return Path(
+        roots[0] if len(roots) == 1 else os.path.commonpath([Path(root).absolute() for root in roots])
+    )
+
+
+def _require_root(manifest: pd.DataFrame) -> None:
+    if "root" not in manifest:
+        raise DfdError("the manifest does not say where its images lie; add the column `root`.")
 
 
 def subsample(manifest: pd.DataFrame, max_images: int, seed: int = 0) -> pd.DataFrame:
@@ -174,15 +190,16 @@ def fingerprint(manifest: pd.DataFrame) -> str:
     Of a file it covers the size and the first and last 4 KB. Where the data lies and the order of the rows
     do not matter.
     """
-    root, digest = root_of(manifest), hashlib.blake2b(digest_size=8)
-    table = manifest[list(COLUMNS)].fillna("").astype(str).sort_values("path")
-    for row in table.itertuples(index=False):
+    digest = hashlib.blake2b(digest_size=8)
+    ordered = manifest.sort_values("path")
+    table = ordered[list(COLUMNS)].fillna("").astype(str)
+    for row, file in zip(table.itertuples(index=False), files_of(ordered), strict=True):
         digest.update("\0".join(row).encode(errors="surrogatepass"))
-        digest.update(file_sample(root / row.path, _SAMPLE_BYTES) or b"missing")
+        digest.update(file_sample(file, _SAMPLE_BYTES) or b"missing")
     return digest.hexdigest()
 
 
-def _leaves(path: str) -> bool:
+def leaves_root(path: str) -> bool:
     """Whether a path leads out of its folder, on any system."""
     if path[:1] not in ("", "/", ".") and not any(mark in path for mark in ("\\", ":", "..")):
         return False  # at once, for the sake of large folders
@@ -190,7 +207,7 @@ def _leaves(path: str) -> bool:
     return bool(pure.drive or pure.root or ".." in pure.parts or not pure.parts)
 
 
-_SAMPLE_BYTES = 65_536
+_DIGEST_BYTES = 65_536
 
 
 def content_digests(manifest: pd.DataFrame) -> np.ndarray:
@@ -199,12 +216,11 @@ def content_digests(manifest: pd.DataFrame) -> np.ndarray:
     The same bytes under another name have the same digest; a file that was saved anew has another one
     (`duplicates.find_duplicates` finds those).
     """
-    root = root_of(manifest)
-    return np.array([_digest(root / path) for path in manifest["path"]], np.int64)
+    return np.array([_digest(file) for file in files_of(manifest)], np.int64)
 
 
 def _digest(path: Path) -> int:
-    content = file_sample(path, _SAMPLE_BYTES)
+    content = file_sample(path, _DIGEST_BYTES)
     if content is None:  # a frame of a video, or a folder of frames
         return 0
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little", signed=True)

@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import connected_components
 
 from dfdlib.core.errors import DfdError
 from dfdlib.data.layouts import LABEL_WORDS, SPLIT_WORDS, Place, read_places
-from dfdlib.data.manifest import LABELS, _leaves, prepare, read_manifest
+from dfdlib.data.manifest import LABELS, leaves_root, prepare, read_manifest
 from dfdlib.images.decode import IMAGE_SUFFIXES
 from dfdlib.images.video import VIDEO_SUFFIXES, _is_image, _natural
 
@@ -45,20 +45,9 @@ def scan_videos(root: str | Path) -> pd.DataFrame:
             f"{root} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))}) and no folder of frames."
         )
     places = read_places([PurePosixPath(path).parts[:-1] for path in paths], {})
-    manifest = pd.DataFrame(
-        {
-            "path": paths,
-            "label": [place.label for place in places],
-            "category": [place.category for place in places],
-            "split": [place.split for place in places],
-            "group": [place.group or path for place, path in zip(places, paths, strict=True)],
-            "generator": [place.generator for place in places],
-        },
-        dtype=object,
-    )
+    manifest = _table(root, paths, places)
     if any("manipulated_sequences" in PurePosixPath(path).parts for path in paths):
         manifest["group"] = _sources(paths)
-    manifest.attrs["root"] = str(root)
     return manifest
 
 
@@ -119,7 +108,7 @@ def scan_images(
     """Make a manifest of a folder, whatever its layout (see `layouts.read_places`).
 
     Hidden files, other files than images, links to folders and links that lead out of the folder are
-    skipped; `attrs["skipped"]` counts them by reason.
+    skipped, see `count_skipped`.
 
     Args:
         root: The folder.
@@ -128,9 +117,8 @@ def scan_images(
         require_labels: Whether both labels must be there; False for images to predict or to forge.
 
     Returns:
-        The manifest, sorted by path; `attrs["root"]` is the root. Columns: `path` below the root, `label`
-        (`real`, `fake` or missing), `category`, `split` (`train`, `val`, `test` or missing), `group`
-        (never missing), `generator`.
+        The manifest, sorted by path. Columns: `path` below the root, `label` (`real`, `fake` or missing),
+        `category`, `split` (`train`, `val`, `test` or missing), `group` (never missing), `generator`, `root`.
 
     Raises:
         DfdError: No such folder or one that cannot be listed, no image, labels that can't be told, or a
@@ -141,15 +129,19 @@ def scan_images(
     if not root.is_dir():
         found = "is a file" if root.exists() else "does not exist"
         raise DfdError(f"the data folder {root} {found}; pass the folder that holds the images.")
-    files, folders, skipped = _walk(root)
+    files, folders, _ = _walk(root)
     if not files:
         raise DfdError(f"{root} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); check the path.")
     places = read_places([PurePosixPath(path).parts[:-1] for path in files], labels)
-    manifest = _table(files, places)
-    manifest.attrs |= {"root": str(root), "skipped": dict(skipped)}
+    manifest = _table(root, files, places)
     if require_labels:
         manifest = _require_labels(manifest, root, folders, labels)
     return manifest
+
+
+def count_skipped(root: str | Path) -> dict[str, int]:
+    """Return how many entries of a folder `scan_images` skips, by reason; none where nothing is skipped."""
+    return dict(_walk(Path(root))[2])
 
 
 def open_data(
@@ -203,7 +195,7 @@ def _walk(root: Path) -> tuple[list[str], list[str], Counter[str]]:
                 home + os.sep
             ):
                 skipped["link out of the folder"] += 1
-            elif _leaves(inside := entry if below == "." else f"{below}/{entry}"):
+            elif leaves_root(inside := entry if below == "." else f"{below}/{entry}"):
                 skipped["name that leaves the folder on Windows"] += 1
             else:
                 files.append(inside)
@@ -220,7 +212,7 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name in _SYSTEM_NAMES
 
 
-def _table(files: list[str], places: list[Place]) -> pd.DataFrame:
+def _table(root: Path, files: list[str], places: list[Place]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "path": files,
@@ -229,6 +221,7 @@ def _table(files: list[str], places: list[Place]) -> pd.DataFrame:
             "split": [place.split for place in places],
             "group": [place.group or path for place, path in zip(places, files, strict=True)],
             "generator": [place.generator for place in places],
+            "root": str(root),
         },
         dtype=object,
     )
@@ -257,7 +250,6 @@ def _require_labels(
             "pass labels={...} to use them.",
             stacklevel=3,
         )
-        manifest.attrs["skipped"]["without a label"] = int(stray.sum())
         manifest = manifest[~stray].reset_index(drop=True)
     return manifest
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dfdlib.core.errors import DfdError
 from dfdlib.core.files import atomic_folder
-from dfdlib.data.manifest import root_of, write_manifest
+from dfdlib.data.manifest import files_of, write_manifest
 
 _ODD = re.compile(r"[^\w.()+ -]+")
 
@@ -33,7 +33,7 @@ def materialise(manifest: pd.DataFrame, out_dir: str | Path, link: bool = True) 
     Raises:
         DfdError: The folder holds something already, an image has no split, or a file cannot be copied.
     """
-    out_dir, root = Path(out_dir), root_of(manifest)
+    out_dir = Path(out_dir)
     if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
         raise DfdError(f"{out_dir} holds something already; name a new folder for the split.")
     if manifest["split"].isna().any():
@@ -41,15 +41,13 @@ def materialise(manifest: pd.DataFrame, out_dir: str | Path, link: bool = True) 
             f"{manifest.loc[manifest['split'].isna(), 'path'].iloc[0]} has no split; split the images first."
         )
     with atomic_folder(out_dir) as unfinished:
-        result = manifest.assign(path=_new_paths(manifest))
-        for old, new in zip(manifest["path"], result["path"], strict=True):
+        result = manifest.assign(path=_new_paths(manifest), root=str(unfinished))
+        for old, new in zip(files_of(manifest), result["path"], strict=True):
             target = unfinished / new
             target.parent.mkdir(parents=True, exist_ok=True)
-            _place(root / old, target, link)
-        result.attrs["root"] = str(unfinished)
+            _place(old, target, link)
         write_manifest(result, unfinished / "manifest.csv")
-    result.attrs["root"] = str(out_dir)
-    return result
+    return result.assign(root=str(out_dir))
 
 
 def _new_paths(manifest: pd.DataFrame) -> list[str]:

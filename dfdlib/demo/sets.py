@@ -8,6 +8,7 @@ sizes and the JPEG qualities, so that nothing but the manipulation tells them ap
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -20,28 +21,21 @@ from tqdm.auto import tqdm
 
 from dfdlib.core import paths
 from dfdlib.core.errors import DfdError, ImageError
-from dfdlib.core.files import WriteError, atomic_folder
-from dfdlib.data.manifest import read_manifest, root_of, write_manifest
+from dfdlib.core.files import WriteError, atomic_folder, write_csv
+from dfdlib.data.manifest import files_of, read_manifest, write_manifest
 from dfdlib.data.scan import scan_images
 from dfdlib.data.splits import assign_splits
-from dfdlib.demo.camera import JPEG_QUALITIES, draw_camera, encode_jpeg, take_photo
-from dfdlib.demo.scenes import CATEGORIES, render_scene
+from dfdlib.demo.scenery import CATEGORIES, JPEG_QUALITIES, draw_camera, encode_jpeg, render_scene, take_photo
 from dfdlib.images.decode import read_image
 from dfdlib.images.forge import FAMILIES, STRENGTHS, forge_image
 from dfdlib.images.picture import reduce_image
 
 DEMO_IMAGES = 2700
 """Images of the default demo set, half of them fake."""
-
-
 DEMO_SIZE = 128
 """Side of a demo image in pixels."""
-
-
-DEMO_VERSION = 4
+DEMO_VERSION = 5
 """Raised whenever the generator changes, so that a cached set of an older one is not used."""
-
-
 Row = dict[str, object]
 
 
@@ -83,7 +77,7 @@ def forge_folder(
 
     Returns:
         The manifest, split 70/15/15. A photograph and the one that lent it a splice share a group.
-        `attrs["unreadable"]` lists the photographs that could not be read, and why.
+        Photographs that cannot be read are left out, counted in a warning and listed in `unreadable.csv`.
 
     Raises:
         DfdError: Fewer than two photographs, an unknown family, or `out_dir` exists.
@@ -99,7 +93,7 @@ def forge_folder(
         raise DfdError(f"{photos} holds fewer than two photographs, and a splice needs a donor; add more.")
     make_pair = partial(
         _photo_pair,
-        files=[root_of(originals) / path for path in originals["path"]],
+        files=files_of(originals),
         categories=originals["category"].tolist(),
         families=families,
         longest_side=longest_side,
@@ -121,10 +115,15 @@ def _make_set(
         if manifest.empty:
             raise DfdError(f"none of the {n_pairs} photographs could be read, e.g. {table['error'].iloc[0]}")
         manifest = assign_splits(manifest, seed=seed)
-        write_manifest(manifest, unfinished / "manifest.csv")
-    manifest.attrs["root"] = str(root)
-    manifest.attrs["unreadable"] = table.loc[broken, ["path", "error"]] if broken.any() else table.iloc[:0]
-    return manifest
+        write_manifest(manifest.assign(root=str(unfinished)), unfinished / "manifest.csv")
+        if broken.any():
+            write_csv(table.loc[broken, ["path", "error"]], unfinished / "unreadable.csv")
+            warnings.warn(
+                f"{broken.sum()} of {n_pairs} photographs cannot be read and are left out; "
+                f"{root / 'unreadable.csv'} lists them.",
+                stacklevel=3,
+            )
+    return manifest.assign(root=str(root))
 
 
 def cached_set(

@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from dfdlib.core.errors import DfdError
 from dfdlib.data.duplicates import FACTS, find_duplicates, image_facts, regroup
 from dfdlib.evaluation import metrics
+from dfdlib.evaluation.bootstrap import auc_interval
 
 LEAK_FROM, STRONG_FROM = 0.55, 0.7
 """Lower ends of the interval of the probe's AUC from which there is a leak, and a strong one."""
@@ -98,7 +99,6 @@ def audit_images(manifest: pd.DataFrame, seed: int = 0, workers: int = 0) -> Aud
     """
     facts, unreadable = image_facts(manifest, workers)
     readable = manifest[~manifest["path"].isin(unreadable["path"])].reset_index(drop=True)
-    readable.attrs = dict(manifest.attrs)
     if readable.empty:
         raise DfdError(f"none of the {len(manifest)} images can be read, e.g. {unreadable['error'].iloc[0]}")
     pairs = find_duplicates(readable, facts)
@@ -139,7 +139,7 @@ def leak_probe(manifest: pd.DataFrame, facts: pd.DataFrame, seed: int = 0) -> Le
         )
         score = metrics.auc(truth, p_fake[:, 1])
         if score > best[0]:
-            best = (score, *metrics.auc_interval(table.assign(p_fake=p_fake[:, 1])))
+            best = (score, *auc_interval(table.assign(p_fake=p_fake[:, 1], predicted="")))
     alone = {name: metrics.auc(truth, numbers[name].to_numpy()) for name in FACTS}
     single = pd.DataFrame({"fact": list(alone), "auc": [max(value, 1 - value) for value in alone.values()]})
     single = single.sort_values("auc", ascending=False, ignore_index=True)

@@ -1,18 +1,18 @@
-"""What probabilities are worth: reliability, thresholds with a promise, and when to say "can't tell"."""
+"""What probabilities are worth: reliability, thresholds with a guaranteed false-alarm rate, and when to say "can't tell"."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
-from scipy.special import expit, log_expit, logit
+from scipy.special import log_expit
 from scipy.stats import norm
 from sklearn.isotonic import IsotonicRegression
 
 from dfdlib.core.errors import DfdError
-from dfdlib.evaluation.bootstrap import (
+from dfdlib.evaluation.metrics import (
     ECE_BINS,
     checked,
     checked_probabilities,
@@ -20,7 +20,7 @@ from dfdlib.evaluation.bootstrap import (
     group_codes,
     labelled,
 )
-from dfdlib.models.detector import Detector
+from dfdlib.models.decision import Decision
 
 TEMPERATURES = (0.25, 10.0)
 """Range of a fitted temperature; perfectly separable validation images would drive it to 0."""
@@ -49,9 +49,7 @@ def choose_threshold(truth: np.ndarray, p_fake: np.ndarray) -> float:
     widths = np.diff(edges)
     best = np.flatnonzero(errors <= errors.min() + 1e-12)
     cut = best[np.argmax(widths[best])]
-    low, high = edges[cut], edges[cut + 1]
-    middle = (low + high) / 2
-    return float(middle if middle > low else high)  # near 1 a middle can round down onto a real image's score
+    return _between(edges[cut], edges[cut + 1])
 
 
 def fit_temperature(truth: np.ndarray, logits: np.ndarray) -> float:
@@ -77,24 +75,6 @@ def fit_temperature(truth: np.ndarray, logits: np.ndarray) -> float:
 _ABOVE_ONE = float(np.nextafter(1, 2))
 
 
-@dataclass(frozen=True)
-class AbstainBand:
-    """Scores that call for "can't tell": from `low` up to, but without, `high`; plain numbers, for a checkpoint."""
-
-    low: float
-    """Below it an image is called real; 0 where no real verdict is sure enough."""
-    high: float
-    """From it on an image is called fake; above 1 where no fake verdict is sure enough."""
-    min_accuracy: float
-    """Accuracy that verdicts had to reach on validation images."""
-    accuracy: float
-    """Accuracy of the verdicts given on validation images; NaN where none was."""
-    coverage: float
-    """Share of the validation images with a verdict."""
-    n: int
-    """Number of validation images."""
-
-
 def reliability(predictions: pd.DataFrame, n_bins: int = ECE_BINS, level: float = 0.95) -> pd.DataFrame:
     """Compare what was said with what was so: the share of fakes among images of about the same `p_fake`.
 
@@ -118,42 +98,6 @@ def reliability(predictions: pd.DataFrame, n_bins: int = ECE_BINS, level: float 
     table, n_groups = bins[["p_fake", "share_fake"]].mean(), bins["group"].nunique()
     table["low"], table["high"] = _wilson(table["share_fake"], n_groups, level)
     return table.assign(n=bins.size(), n_groups=n_groups).reset_index(drop=True)
-
-
-def ece(truth: np.ndarray, p_fake: np.ndarray, n_bins: int = ECE_BINS) -> float:
-    """Expected calibration error over bins of equal mass (Nguyen & O'Connor 2015); NaN for no image.
-
-    Noise alone lifts it: with few images a perfect detector is far from 0. `bootstrap.bootstrap_metrics`
-    gives an interval that allows for this.
-
-    Args:
-        truth: [N], 1 fake, 0 real.
-        p_fake: [N], 0 to 1.
-        n_bins: Number of bins.
-
-    Raises:
-        DfdError: A label is neither 0 nor 1, or `p_fake` is not between 0 and 1.
-    """
-    truth, p_fake = checked_probabilities(truth, p_fake)
-    gaps = np.bincount(equal_mass_bins(p_fake, n_bins), weights=p_fake - truth)
-    return float(np.abs(gaps).sum() / len(truth)) if len(truth) else np.nan
-
-
-def with_temperature(predictions: pd.DataFrame, temperature: float) -> pd.DataFrame:
-    """Divide the logits by a temperature; the threshold moves along, so that no verdict changes.
-
-    `with_temperature(predictions, 1 / detector.temperature)` shows what the network said by itself.
-
-    Raises:
-        DfdError: The temperature is not above 0.
-    """
-    if not 0 < temperature < np.inf:
-        raise DfdError(f"a temperature is a number above 0, not {temperature}.")
-    scaled = predictions["logit"] / temperature
-    table = predictions.assign(logit=scaled, p_fake=expit(scaled))
-    threshold = predictions.attrs.get("threshold", 0.5)
-    table.attrs |= {"threshold": float(expit(logit(threshold) / temperature))}
-    return table
 
 
 def threshold_for_false_alarms(truth: np.ndarray, p_fake: np.ndarray, rate: float = 0.01) -> float:
@@ -190,7 +134,7 @@ def threshold_for_false_alarms(truth: np.ndarray, p_fake: np.ndarray, rate: floa
 
 def abstain_band(
     truth: np.ndarray, p_fake: np.ndarray, threshold: float = 0.5, min_accuracy: float = 0.9
-) -> AbstainBand:
+) -> tuple[float, float]:
     """Find the band around the threshold where verdicts are right too seldom, on validation images.
 
     On each side of the threshold the chance of a right verdict is fitted as a function that rises with the
@@ -204,7 +148,8 @@ def abstain_band(
         min_accuracy: 0 to 1. Up to 0.5 leaves next to no band.
 
     Returns:
-        The band; empty (`low == high == threshold`) where every verdict is good enough.
+        The band, see `Decision.band`: 0 as its lower end where no real verdict is sure enough, more than 1 as
+        its upper one where no fake verdict is, and both at the threshold where every verdict is good enough.
 
     Raises:
         DfdError: No image, or a threshold or accuracy out of its range.
@@ -215,47 +160,35 @@ def abstain_band(
             f"a band needs images, a threshold and an accuracy between 0 and 1, not {len(truth)}, {threshold} "
             f"and {min_accuracy}."
         )
-    called = p_fake >= threshold
+    called = Decision(threshold).is_fake(p_fake)
     right = called == truth
     low = _edge(p_fake[~called], right[~called], min_accuracy, rising=False, empty=threshold, whole=0.0)
     high = _edge(p_fake[called], right[called], min_accuracy, rising=True, empty=threshold, whole=_ABOVE_ONE)
-    given = (p_fake < low) | (p_fake >= high)
-    accuracy = float(right[given].mean()) if given.any() else np.nan
-    return AbstainBand(low, high, min_accuracy, accuracy, float(given.mean()), len(truth))
+    return low, high
 
 
 def calibrate(
-    detector: Detector,
-    truth: np.ndarray,
-    logits: np.ndarray,
-    false_alarms: float | None = None,
-    min_accuracy: float = 0.9,
-) -> AbstainBand:
-    """Fit temperature, threshold and band of a detector to validation images, and put them into it.
+    truth: np.ndarray, logits: np.ndarray, false_alarms: float | None = None, min_accuracy: float = 0.9
+) -> Decision:
+    """Fit temperature, threshold and band to validation images.
 
     Args:
-        detector: The detector; changed.
         truth: [N], 1 fake, 0 real; both must be there.
-        logits: float [N], as its network returns them.
+        logits: float [N], as the network returns them.
         false_alarms: Call at most this share of real images fake, see `threshold_for_false_alarms`; by
             default the threshold has the best balanced accuracy.
         min_accuracy: Of the verdicts beyond the band, see `abstain_band`.
 
-    Returns:
-        The band, with what it costs and brings on these images.
-
     Raises:
         DfdError: A class is missing, or a rate that these images cannot show.
     """
-    detector.temperature = fit_temperature(truth, logits)
-    p_fake = expit(logits.astype(np.float64) / detector.temperature)
+    plain = Decision(temperature=fit_temperature(truth, logits))
+    p_fake = plain.p_fake(logits)
     if false_alarms is None:
-        detector.threshold = choose_threshold(truth, p_fake)
+        threshold = choose_threshold(truth, p_fake)
     else:
-        detector.threshold = threshold_for_false_alarms(truth, p_fake, false_alarms)
-    band = abstain_band(truth, p_fake, detector.threshold, min_accuracy)
-    detector.band = (band.low, band.high)
-    return band
+        threshold = threshold_for_false_alarms(truth, p_fake, false_alarms)
+    return replace(plain, threshold=threshold, band=abstain_band(truth, p_fake, threshold, min_accuracy))
 
 
 def _edge(

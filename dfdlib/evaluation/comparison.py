@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dfdlib.core.errors import DfdError
-from dfdlib.evaluation import bootstrap
+from dfdlib.evaluation import bootstrap, metrics
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Comparison:
     """Two detectors by one metric, on the same images."""
 
     metric: str
-    """See `bootstrap.METRICS`."""
+    """See `metrics.METRICS`."""
     a: float
     """Value of the first detector."""
     b: float
@@ -56,7 +56,7 @@ def paired_bootstrap(
         table_a: Predictions of the first detector, see `tables.predictions_table`, each with its own
             threshold. Groups are taken from here.
         table_b: Predictions of the second for the same images, in any order.
-        metric: A name out of `bootstrap.METRICS`.
+        metric: A name out of `metrics.METRICS`.
         n_resamples: Bootstrap samples; one without a class that the metric needs does not count.
         level: Coverage of the percentile interval.
         seed: Draws the samples.
@@ -70,12 +70,12 @@ def paired_bootstrap(
             `bootstrap.bootstrap_metrics`.
     """
     bootstrap.check_resampling(n_resamples, level)
-    bootstrap.known_metrics([metric])
-    known = bootstrap.labelled(table_a, "path", "group")
-    other = _aligned(known, bootstrap.labelled(table_b, "path"))
-    samples = [bootstrap.sample_of(table)[0] for table in (known, other)]
-    a, b = (sample.values([metric])[metric] for sample in samples)
-    drawn = [sample.resampled([metric], n_resamples, seed)[metric] for sample in samples]
+    metrics.known_metrics([metric])
+    known = metrics.labelled(table_a, "path", "group")
+    other = _aligned(known, metrics.labelled(table_b, "path"))
+    images = [bootstrap.scored_images(table)[0] for table in (known, other)]
+    a, b = (one.values([metric])[metric] for one in images)
+    drawn = [bootstrap.resample(one, [metric], n_resamples, seed)[metric] for one in images]
     differences = (drawn[1] - drawn[0]).dropna().to_numpy()
     low, high = bootstrap.ends_of(differences, level)
     p_value = np.nan
@@ -100,6 +100,4 @@ def _aligned(table_a: pd.DataFrame, table_b: pd.DataFrame) -> pd.DataFrame:
     if differ.any():
         wrong = table_a["path"][differ].iloc[0]
         raise DfdError(f"{wrong} is real in one table and fake in the other; predict one manifest with both.")
-    other = other.assign(group=table_a["group"].to_numpy())
-    other.attrs = dict(table_b.attrs)
-    return other
+    return other.assign(group=table_a["group"].to_numpy())

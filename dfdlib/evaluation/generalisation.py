@@ -12,7 +12,6 @@ import pandas as pd
 
 from dfdlib.core.errors import DfdError, did_you_mean
 from dfdlib.data.dataset import ImageDataset
-from dfdlib.evaluation import metrics
 from dfdlib.evaluation.bootstrap import bootstrap_metrics, check_resampling, labelled, with_ends
 from dfdlib.evaluation.predictions import predict
 from dfdlib.evaluation.robustness import check_detectors
@@ -20,8 +19,6 @@ from dfdlib.models.detector import Detector
 
 NOTHING = "nothing"
 """Row of a leave-one-out matrix for the detector that was trained with every family."""
-
-
 _MEASURED = ("auc", "eer", "accuracy", "balanced_accuracy")
 
 
@@ -73,45 +70,24 @@ def cross_dataset(
     )
 
 
-def leave_one_out_matrix(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return the AUC of each family's fakes against all real images, by detectors that each lacked one family.
+def leave_one_out(scores: Mapping[str, pd.DataFrame], resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """Judge each family's fakes against all real images, by detectors that each lacked one family.
 
     Args:
         scores: For each family left out of training *and* validation, the predictions of its detector (see
             `tables.predictions_table`) for the same test images: the real ones and the fakes of every
             family, which the column `generator` names. Under `NOTHING` those of the detector that lacked none.
-
-    Returns:
-        Index `left_out`, in the order of the scores; columns `generator`, those that were left out first, in
-        the same order, so that the diagonal is what was never seen. Values 0 to 1. `attrs["n_fake"]` is the
-        number of fakes of each family, `attrs["n_real"]` that of the real images.
-
-    Raises:
-        DfdError: No predictions, a column is missing, the tables are of different images, a name that is no
-            family of the test images, or no real image.
-    """
-    table = _each_cell(scores, lambda part: {"auc": metrics.auc(part["label"] == "fake", part["p_fake"])})
-    matrix = table.pivot(index="left_out", columns="generator", values="auc")
-    matrix = matrix.loc[table["left_out"].unique(), table["generator"].unique()]
-    counts = table.drop_duplicates("generator").set_index("generator")["n_fake"]
-    matrix.attrs = {"n_fake": counts.to_dict(), "n_real": int(table["n_real"].iloc[0])}
-    return matrix
-
-
-def leave_one_out(scores: Mapping[str, pd.DataFrame], resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """Return the cells of `leave_one_out_matrix` with their intervals, a row each.
-
-    Args:
-        scores: See `leave_one_out_matrix`.
         resamples: Bootstrap samples of the groups for each interval.
         seed: Draws the resamples; every cell of a family draws the same groups.
 
     Returns:
-        `left_out`, `generator`, `unseen` (whether that family is the one left out), `n_fake`, `n_real`,
+        One row per detector and family, those that were left out first, in the same order: `left_out`,
+        `generator`, `unseen` (whether that family is the one left out), `n_fake`, `n_real`,
         `n_groups`, `auc` (0 to 1) and the ends of its 95 % interval, `auc_low` and `auc_high`.
 
     Raises:
-        DfdError: See `leave_one_out_matrix`; or no resamples.
+        DfdError: No predictions, a column is missing, the tables are of different images, a name that is no
+            family of the test images, no real image, or no resamples.
     """
     check_resampling(resamples, 0.95)
 
@@ -175,5 +151,5 @@ def _row(predictions: pd.DataFrame, judged: pd.DataFrame) -> dict[str, float]:
     """Return counts, the threshold and a table of `bootstrap.bootstrap_metrics` as one row."""
     fake = predictions["label"] == "fake"
     row = {"n": len(fake), "n_real": int((~fake).sum()), "n_fake": int(fake.sum())}
-    row |= {"n_groups": int(judged["n_groups"].iloc[0]), "threshold": predictions.attrs["threshold"]}
+    row |= {"n_groups": int(judged["n_groups"].iloc[0]), "threshold": float(predictions["threshold"].iloc[0])}
     return row | with_ends(judged)

@@ -1,29 +1,68 @@
-"""From detectors and a data set to the predictions table."""
+"""From detectors and images to the predictions table: one generator, wherever the images come from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from dfdlib.core.errors import DfdError
 from dfdlib.data.dataset import ImageDataset
 from dfdlib.data.loader import make_loader
 from dfdlib.data.manifest import content_digests
-from dfdlib.evaluation.tables import combined, predictions_table
+from dfdlib.evaluation.tables import combined, joint_decision, predictions_table, with_decision
 from dfdlib.models.detector import Detector
 from dfdlib.models.fold_batchnorm import folded
 from dfdlib.models.forward import check_views, judge
 
+_FRAMES_AT_ONCE = 64
 
-def count_seen(detector: Detector, manifest: pd.DataFrame) -> int:
-    """Return how many images of a manifest the detector was trained on, or chosen by in validation."""
-    if detector.seen is None:
-        return 0
-    digests = content_digests(manifest)
-    return int((np.isin(digests, detector.seen) & (digests != 0)).sum())
+
+class DecodedRows(NamedTuple):
+    """Rows of a manifest with their pixels."""
+
+    rows: pd.DataFrame
+    """One row per image or video, N in all."""
+    pixels: Mapping[int, Tensor]
+    """By image size S: uint8 [F, 3, S, S], the frames of all rows one after the other, or clips [N, T, 3, S, S]."""
+    counts: Sequence[int] | None = None
+    """Frames of each row, F in all; None for one each."""
+
+
+def judge_rows(
+    detectors: Sequence[Detector],
+    batches: Iterable[DecodedRows],
+    tta: Sequence[str] = (),
+    threshold: float | None = None,
+) -> Iterator[pd.DataFrame]:
+    """Yield the predictions table of each batch.
+
+    Args:
+        detectors: One detector or an ensemble, see `tables.combined`; each finds its own image size.
+        batches: Images, videos whose frames' logits are averaged, or clips.
+        tta: Views, see `forward.VIEWS`.
+        threshold: Called fake from this `p_fake` on, without a band; the detectors' own when not given.
+
+    Raises:
+        DfdError: Unknown view, or detectors that differ in their categories.
+    """
+    check_views(tta)
+    for batch in batches:
+        tables = []
+        for detector in detectors:
+            fake, category = _mean_logits(detector, batch.pixels[detector.image_size], batch.counts, tta)
+            tables.append(predictions_table(detector, batch.rows, fake, category))
+        table = combined(detectors, tables)
+        if threshold is not None:
+            own = detectors[0].decision if len(detectors) == 1 else joint_decision(detectors)
+            table = with_decision(table, replace(own, threshold=threshold, band=None))
+        yield table
 
 
 def predict(
@@ -35,30 +74,16 @@ def predict(
         detector: A trained detector; put in evaluation mode.
         dataset: Images at the detector's size.
         batch_size: Images a forward pass; changes the speed alone.
-        tta: Views whose logits are averaged with those of the image as it is, see `forward.VIEWS`.
+        tta: Views whose logits are averaged with those of the unmodified image, see `forward.VIEWS`.
 
     Returns:
-        The predictions table, see `predictions_table`; `attrs["n_seen"]` counts the images that the detector
-        was trained on, or chosen by.
+        The predictions table, see `tables.predictions_table`, with the column `in_training`: whether the
+        detector was trained on the image, or chosen by it in validation.
 
     Raises:
         DfdError: Unknown view.
     """
-    check_views(tta)
-    quick = folded(detector, len(dataset))
-    fake, category = [np.empty(0, np.float32)], []
-    for batch in tqdm(
-        make_loader(dataset, batch_size), "predicting", leave=False, disable=len(dataset) < 2000
-    ):
-        logits = judge(quick, batch["image"], tta)
-        fake.append(logits.fake.numpy())
-        if logits.category is not None:
-            category.append(logits.category.numpy())
-    table = predictions_table(
-        detector, dataset.manifest, np.concatenate(fake), np.concatenate(category) if category else None
-    )
-    table.attrs["n_seen"] = count_seen(detector, dataset.manifest)
-    return table
+    return predict_ensemble([detector], dataset, batch_size, tta)
 
 
 def predict_ensemble(
@@ -67,11 +92,47 @@ def predict_ensemble(
     """Predict every image by several detectors of one input size, and average their logits.
 
     Returns:
-        The predictions table, see `combined`.
+        The predictions table, see `predict` and `tables.combined`.
 
     Raises:
         DfdError: The detectors differ in their input size or their categories, or unknown view.
     """
+    check_views(tta)
     if len({(detector.image_size, detector.n_frames) for detector in detectors}) != 1:
         raise DfdError("an ensemble over one data set needs detectors of one input size.")
-    return combined(detectors, [predict(detector, dataset, batch_size, tta) for detector in detectors])
+    size, manifest = detectors[0].image_size, dataset.manifest
+    seen = np.any([in_training(detector, manifest) for detector in detectors], axis=0)
+    progress = tqdm(make_loader(dataset, batch_size), "predicting", leave=False, disable=len(dataset) < 2000)
+    batches = (
+        DecodedRows(manifest.iloc[batch["index"].numpy()], {size: batch["image"]}) for batch in progress
+    )
+    tables = list(judge_rows([folded(detector, len(dataset)) for detector in detectors], batches, tta))
+    if not tables:
+        n_categories = len(detectors[0].categories)
+        category = np.empty((0, n_categories)) if n_categories else None
+        tables = [predictions_table(detectors[0], manifest, np.empty(0), category)]
+    return pd.concat(tables, ignore_index=True).assign(in_training=seen)
+
+
+def in_training(detector: Detector, manifest: pd.DataFrame) -> np.ndarray:
+    """Return which images of a manifest a detector was trained on, or chosen by in validation, bool [N]."""
+    if detector.training_digests is None:
+        return np.zeros(len(manifest), bool)
+    digests = content_digests(manifest)
+    return np.isin(digests, detector.training_digests) & (digests != 0)
+
+
+def _mean_logits(
+    detector: Detector, pixels: Tensor, counts: Sequence[int] | None, tta: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the logits of each row, [N] and [N, C] or None: the mean over its frames."""
+    step = max(1, _FRAMES_AT_ONCE // max(1, detector.n_frames))
+    parts = [judge(detector, part, tta) for part in pixels.split(step)]
+    logits = [torch.cat([part.fake for part in parts]).numpy()]
+    if parts[0].category is not None:
+        logits.append(torch.cat([part.category for part in parts]).numpy())
+    if counts is not None:
+        starts = np.cumsum([0, *counts[:-1]])
+        sums = [np.add.reduceat(one, starts, axis=0) for one in logits]
+        logits = [(total.T / np.asarray(counts)).T for total in sums]
+    return logits[0], logits[1] if len(logits) > 1 else None

@@ -1,8 +1,10 @@
-"""The predictions table, and the tables that people read."""
+"""The predictions table, one row per image, and the tables that people read."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -11,8 +13,48 @@ from sklearn.metrics import classification_report
 
 from dfdlib.core.errors import DfdError
 from dfdlib.core.files import safe_table
-from dfdlib.evaluation import metrics
+from dfdlib.data.layouts import LABEL_WORDS, SILENT_WORDS, SPLIT_WORDS
+from dfdlib.evaluation import bootstrap, metrics
+from dfdlib.models.decision import Decision
 from dfdlib.models.detector import Detector
+
+_OF_VIDEO = ("label", "category", "split", "group", "generator", "source", "root", "threshold")
+_FRAME_NUMBER = re.compile(r"[ _.#-]*(frame|img|image)?[ _.-]*\d+$", re.IGNORECASE)
+
+
+def predictions_table(
+    detector: Detector, manifest: pd.DataFrame, fake_logits: np.ndarray, category_logits: np.ndarray | None
+) -> pd.DataFrame:
+    """Turn logits into the predictions table.
+
+    Args:
+        detector: Gives the decision and the categories.
+        manifest: One row per image, N in all.
+        fake_logits: float [N], as the network returns them.
+        category_logits: float [N, C], or None.
+
+    Returns:
+        The manifest's columns and `logit` (raw), `p_fake` (0 to 1), `predicted` (real or fake, by the
+        threshold), `verdict` (the same, or `can't tell` within the detector's band), `threshold` and, with
+        categories, `predicted_category`, `category_confidence` and `p_<category>`.
+    """
+    table = with_decision(
+        manifest.reset_index(drop=True).assign(logit=fake_logits.astype(np.float64)), detector.decision
+    )
+    if category_logits is not None:
+        probabilities = softmax(category_logits.astype(np.float64), axis=1)
+        table["predicted_category"] = np.asarray(detector.categories, object)[probabilities.argmax(1)]
+        table["category_confidence"] = probabilities.max(1)
+        for i, name in enumerate(detector.categories):
+            table[f"p_{name}"] = probabilities[:, i]
+    return table
+
+
+def with_decision(predictions: pd.DataFrame, decision: Decision) -> pd.DataFrame:
+    """Return predictions whose `logit` is judged by a decision: `p_fake`, `predicted`, `verdict`, `threshold`."""
+    p_fake = decision.p_fake(predictions["logit"].to_numpy())
+    verdicts = {"predicted": decision.labels(p_fake), "verdict": decision.verdicts(p_fake)}
+    return predictions.assign(p_fake=p_fake, **verdicts, threshold=decision.threshold)
 
 
 def combined(detectors: Sequence[Detector], tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -23,96 +65,87 @@ def combined(detectors: Sequence[Detector], tables: Sequence[pd.DataFrame]) -> p
         tables: The predictions table of each.
 
     Returns:
-        A predictions table: logits are averaged, category probabilities as such, thresholds as logits.
+        A predictions table: the mean of the calibrated logits, judged by `joint_decision`; category
+        probabilities are averaged.
 
     Raises:
         DfdError: The detectors differ in their categories.
     """
     if len({detector.categories for detector in detectors}) != 1:
         raise DfdError("an ensemble needs detectors of the same categories.")
+    if len(detectors) == 1:
+        return tables[0]
     table = tables[0].copy()
-    table.attrs["n_seen"] = max(one.attrs.get("n_seen", 0) for one in tables)
-    table["logit"] = np.mean([one["logit"] for one in tables], axis=0)
-    table["p_fake"] = expit(table["logit"])
+    if "in_training" in table:
+        table["in_training"] = np.any([one["in_training"] for one in tables], axis=0)
+    pairs = zip(detectors, tables, strict=True)
+    table["logit"] = np.mean([calibrated(one, detector)["logit"] for detector, one in pairs], axis=0)
     names = [f"p_{name}" for name in detectors[0].categories]
     if names:
         table[names] = np.mean([one[names] for one in tables], axis=0)
         table["predicted_category"] = table[names].idxmax(axis=1).str.removeprefix("p_")
         table["category_confidence"] = table[names].max(axis=1)
-    return with_threshold(table, joint_threshold(detectors), joint_band(detectors))
+    return with_decision(table, joint_decision(detectors))
 
 
-def joint_band(detectors: Sequence[Detector]) -> tuple[float, float] | None:
-    """Return the "can't tell" band of several detectors together: the mean of theirs, as logits.
+def calibrated(predictions: pd.DataFrame, detector: Detector) -> pd.DataFrame:
+    """Return predictions whose `logit` is divided by the detector's temperature, comparable to those of others."""
+    return predictions.assign(logit=predictions["logit"] / detector.decision.temperature)
 
-    None where one of them has none.
+
+def joint_decision(detectors: Sequence[Detector]) -> Decision:
+    """Return how several detectors decide together, on calibrated logits: the mean of their thresholds and bands.
+
+    Means are taken of logits. There is no band where one detector has none.
     """
-    if any(detector.band is None for detector in detectors):
-        return None
-    ends = logit(np.clip([detector.band for detector in detectors], 0, 1)).mean(0)
-    low, high = expit(ends)
-    return float(low), float(high if high < 1 else np.nextafter(1, 2))
+    decisions = [detector.decision for detector in detectors]
+    threshold = float(expit(np.mean([logit(one.threshold) for one in decisions])))
+    if any(one.band is None for one in decisions):
+        return Decision(threshold)
+    low, high = expit(logit(np.clip([one.band for one in decisions], 0, 1)).mean(0))
+    return Decision(threshold, band=(float(low), float(high if high < 1 else np.nextafter(1, 2))))
 
 
-def joint_threshold(detectors: Sequence[Detector]) -> float:
-    """Return the threshold of several detectors together: the mean of theirs, as logits."""
-    return float(expit(np.mean([logit(detector.threshold) for detector in detectors])))
-
-
-def predictions_table(
-    detector: Detector, manifest: pd.DataFrame, fake_logits: np.ndarray, category_logits: np.ndarray | None
-) -> pd.DataFrame:
-    """Turn logits into the predictions table.
+def video_level(predictions: pd.DataFrame, how: str = "mean", k: int = 5) -> pd.DataFrame:
+    """Put the frames of each video together.
 
     Args:
-        detector: Gives temperature, threshold and categories.
-        manifest: One row an image, N in all.
-        fake_logits: float [N], as the network returns them.
-        category_logits: float [N, C], or None.
+        predictions: One row per frame. The column `video` says which frames belong together (where it is
+            empty, an image stands alone); without the column, frames are told by the number that ends their
+            name: `fakes/000_003/0042.png` and `fakes/000_003_0042.png` are of the video `fakes/000_003`.
+        how: `mean` of the logits of all frames, or `top_k`, of the k highest: a video is fake where some
+            frames are. A threshold that was chosen on frames does not fit `top_k`; choose it anew.
+        k: Number of frames for `top_k`; all where a video has fewer.
 
     Returns:
-        The manifest's columns and `logit` (after temperature), `p_fake` (0 to 1), `predicted` (real or fake,
-        by the threshold), `verdict` (the same, or `can't tell` within the detector's band) and, with
-        categories, `predicted_category`, `category_confidence` and `p_<category>`. `attrs["threshold"]` keeps the threshold.
+        A predictions table, one row per video in the order of their first frames: `path` (the video), what
+        the manifest says of it, `n_frames`, `logit`, `p_fake`, `threshold` and `predicted`.
+
+    Raises:
+        DfdError: A column is missing, a path does not tell its video, a video holds real and fake frames, or
+            an unknown `how`.
     """
-    table = manifest.reset_index(drop=True).copy()
-    table["logit"] = fake_logits.astype(np.float64) / detector.temperature
+    if how not in ("mean", "top_k") or k < 1:
+        raise DfdError(
+            f"videos are judged by the 'mean' or the 'top_k' of k >= 1 frames, not {how!r} of {k}."
+        )
+    metrics.labelled(predictions, "path", "threshold")
+    if "video" in predictions:
+        video = predictions["video"].fillna(predictions["path"])
+    else:
+        video = predictions["path"].map(_video_of)
+    frames = predictions.drop(columns=["path", "video"], errors="ignore").assign(path=video)
+    frames["logit"] = logit(frames["p_fake"].clip(1e-12, 1 - 1e-12))  # calibrated
+    videos = frames.groupby("path", sort=False)
+    mixed = videos["label"].nunique() > 1
+    if mixed.any():
+        raise DfdError(f"the video {mixed.idxmax()} has real and fake frames; tell them apart in `video`.")
+    kept = frames if how == "mean" else frames.sort_values("logit").groupby("path").tail(k)
+    table = videos[[name for name in _OF_VIDEO if name in frames]].first()
+    table["n_frames"], table["logit"] = videos.size(), kept.groupby("path")["logit"].mean()
     table["p_fake"] = expit(table["logit"])
-    table["predicted"] = table["verdict"] = None  # in their place among the columns
-    if category_logits is not None:
-        probabilities = softmax(category_logits.astype(np.float64), axis=1)
-        table["predicted_category"] = np.asarray(detector.categories, object)[probabilities.argmax(1)]
-        table["category_confidence"] = probabilities.max(1)
-        for i, name in enumerate(detector.categories):
-            table[f"p_{name}"] = probabilities[:, i]
-    return with_threshold(table, detector.threshold, detector.band)
-
-
-def with_threshold(
-    predictions: pd.DataFrame, threshold: float, band: tuple[float, float] | None = None
-) -> pd.DataFrame:
-    """Return predictions that call an image fake from `threshold` on; `attrs["threshold"]` keeps it.
-
-    Within a band, from its first up to its second end, the `verdict` is `can't tell`.
-    """
-    p_fake = predictions["p_fake"].to_numpy(float)
-    table = predictions.assign(
-        predicted=verdicts(p_fake, threshold), verdict=verdicts(p_fake, threshold, band)
-    )
-    table.attrs |= {"threshold": threshold}
-    return table
-
-
-CANT_TELL = "can't tell"
-
-
-def verdicts(p_fake: np.ndarray, threshold: float, band: tuple[float, float] | None = None) -> np.ndarray:
-    """Return `real` or `fake` for each score, or `can't tell` from the first up to the second end of a band, [N]."""
-    p_fake = np.asarray(p_fake, float)
-    said = np.where(p_fake >= threshold, "fake", "real").astype(object)
-    if band is not None:
-        said[(p_fake >= band[0]) & (p_fake < band[1])] = CANT_TELL
-    return said
+    table["predicted"] = Decision(predictions["threshold"].max()).labels(table["p_fake"])
+    return table.reset_index()
 
 
 def public_table(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -120,9 +153,9 @@ def public_table(predictions: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns `file`, `prediction` (real or fake), `p_fake`, `confidence` (probability of the side that was
-        predicted), `verdict` (real, fake or can't tell), `category` and `category_confidence` where they are predicted, and `true_label` and
-        `true_category` (empty where not known). A text that a spreadsheet would take for a formula starts
-        with an apostrophe.
+        predicted), `verdict` (real, fake or can't tell), `category` and `category_confidence` where they are
+        predicted, and `true_label` and `true_category` (empty where not known). A text that a spreadsheet
+        would take for a formula starts with an apostrophe.
     """
     p_fake = predictions["p_fake"]
     table = pd.DataFrame(
@@ -147,7 +180,7 @@ def metrics_table(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     for name, table in judged.items():
         if table["label"].notna().any():
             scores = metrics.binary_metrics(table)
-            low, high = metrics.auc_interval(table)
+            low, high = bootstrap.auc_interval(table)
             shown = {"AUC": f"{scores['auc']:.3f} [{low:.3f}, {high:.3f}]"}
             del scores["auc"]
             rates = {key: f"{value:.3f}" for key, value in scores.items() if isinstance(value, float)}
@@ -157,10 +190,10 @@ def metrics_table(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def auc_table(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return a row a predictions table: `name`, `n`, `auc`, `low`, `high` (95 % interval), `accuracy`."""
+    """Return one row per predictions table: `name`, `n`, `auc`, `low`, `high` (95 % interval), `accuracy`."""
     rows = []
     for name, table in judged.items():
-        scores, (low, high) = metrics.binary_metrics(table), metrics.auc_interval(table)
+        scores, (low, high) = metrics.binary_metrics(table), bootstrap.auc_interval(table)
         rows.append({"name": name, "n": scores["n"], "auc": scores["auc"], "low": low, "high": high})
         rows[-1]["accuracy"] = scores["accuracy"]
     return pd.DataFrame(rows)
@@ -181,3 +214,15 @@ def classification_table(predictions: pd.DataFrame) -> pd.DataFrame:
     rows = {name: rows[name] for name in ("real", "fake", "macro avg", "weighted avg")}
     table = pd.DataFrame(rows).T.rename(columns={"support": "n", "f1-score": "f1"}).astype({"n": int})
     return table.assign(accuracy=[np.nan, np.nan, accuracy, np.nan])
+
+
+def _video_of(path: str) -> str:
+    """Return the video of a frame, with all its folders: names repeat under each generator."""
+    pure = PurePosixPath(path)
+    name = _FRAME_NUMBER.sub("", pure.stem)
+    said = {*LABEL_WORDS, *SPLIT_WORDS, *SILENT_WORDS}
+    numbered = any(sign.isdigit() for sign in name)
+    nameless = not name and {part.lower() for part in pure.parts[:-1]} <= said
+    if nameless or (name != pure.stem and name and not numbered):  # `cat_001.png` need not be a frame
+        raise DfdError(f"{path} does not tell which video it is a frame of; add a column `video`.")
+    return str(pure.parent / name)

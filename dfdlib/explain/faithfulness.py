@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
-from scipy.special import expit
 from scipy.stats import rankdata
 from torch import nn
 
@@ -19,8 +18,6 @@ from dfdlib.models.detector import Detector
 from dfdlib.models.forward import judge
 
 BASELINES = ("random", "centre")
-
-
 _COARSE = 8
 """Cells a side of a random map: about as smooth as a heatmap."""
 
@@ -148,7 +145,7 @@ def deletion_insertion(
             for fraction in fractions:
                 changed = (order <= fraction * size * size)[..., None]
                 batch = torch.from_numpy(np.where(changed, end, start)).permute(0, 3, 1, 2)
-                scores.append(expit(judge(detector, batch).fake.numpy() / detector.temperature).mean())
+                scores.append(detector.decision.p_fake(judge(detector, batch).fake.numpy()).mean())
             area = float(np.trapezoid(scores, fractions))
             rows += [
                 {"method": method, "curve": curve, "fraction": fraction, "p_fake": score, "auc": area}

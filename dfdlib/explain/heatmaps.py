@@ -33,8 +33,6 @@ METHODS = {
     "eigencam": "EigenCAM",
 }
 """Methods by name; all but `gradcam` are those of pytorch-grad-cam, by its class names."""
-
-
 _REGISTERING = threading.Lock()
 """PyTorch may give hooks that two threads register at once the same number, and drop one of them."""
 
@@ -192,8 +190,8 @@ def explain_files(
 
 def _said(detector: Detector, found: Explanation) -> tuple[float, str]:
     """Return `p_fake` and the verdict on the first image that was explained."""
-    p_fake = float(torch.sigmoid(found.logits.fake[0] / detector.temperature))
-    return p_fake, "fake" if p_fake >= detector.threshold else "real"
+    p_fake = detector.decision.p_fake(found.logits.fake[:1].numpy())
+    return float(p_fake[0]), detector.decision.labels(p_fake)[0]
 
 
 def _grad_cam(detector: Detector, layer: str, images: Tensor, target: str) -> tuple[np.ndarray, Logits]:
@@ -257,8 +255,8 @@ def _score(detector: Detector, logits: Logits, target: str) -> Tensor:
     if target == "real":
         return -logits.fake
     if target == "predicted":
-        limit = detector.temperature * float(torch.logit(torch.tensor(detector.threshold)))
-        return torch.where(logits.fake.detach() >= limit, logits.fake, -logits.fake)
+        is_fake = detector.decision.is_fake(detector.decision.p_fake(logits.fake.detach().cpu().numpy()))
+        return torch.where(torch.from_numpy(is_fake).to(logits.fake.device), logits.fake, -logits.fake)
     return logits.category[:, detector.categories.index(target)]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,23 +16,7 @@ from dfdlib.core.files import atomic_path
 from dfdlib.models.detector import Detector, create_network
 
 FORMAT = "dfdlib-detector"
-
-
 FORMAT_VERSION = 1
-
-
-_FIELDS = (
-    "name",
-    "arguments",
-    "image_size",
-    "categories",
-    "n_frames",
-    "threshold",
-    "band",
-    "temperature",
-    "origin",
-    "provenance",
-)
 
 
 def save_detector(detector: Detector, path: str | Path) -> None:
@@ -42,12 +25,10 @@ def save_detector(detector: Detector, path: str | Path) -> None:
     Raises:
         DfdError: The file cannot be written; an older one there stays whole.
     """
-    about = {name: getattr(detector, name) for name in _FIELDS}
-    about = json.loads(json.dumps(about))  # plain types only: what weights_only=True will read back
     state = {name: tensor.detach().cpu() for name, tensor in detector.network.state_dict().items()}
-    content = {"format": FORMAT, "version": FORMAT_VERSION, "about": about, "state": state}
-    if detector.seen is not None:
-        content["seen"] = torch.from_numpy(detector.seen)
+    content = {"format": FORMAT, "version": FORMAT_VERSION, "about": detector.about(), "state": state}
+    if detector.training_digests is not None:
+        content["seen"] = torch.from_numpy(detector.training_digests)
     save_checked(content, path)
 
 
@@ -70,9 +51,7 @@ def load_detector(path: str | Path, device: str | torch.device = "cpu") -> Detec
         raise DfdError(f"{path} is not a detector that dfdlib saved; pass a best_model.pt from a dfdlib run.")
     if content["version"] > FORMAT_VERSION:
         raise DfdError(f"{path} was written by a newer dfdlib (format {content['version']}); update dfdlib.")
-    about = dict(content["about"])
-    about["categories"] = tuple(about["categories"])
-    about["band"] = tuple(about["band"]) if about.get("band") else None
+    about = content["about"]
     network = create_network(about["name"], **about["arguments"])
     try:
         network.load_state_dict(content["state"])
@@ -82,8 +61,9 @@ def load_detector(path: str | Path, device: str | torch.device = "cpu") -> Detec
             f"of timm builds it; install the versions that it was trained with: "
             f"{about['provenance'].get('versions', 'not recorded')}."
         ) from error
-    seen = content["seen"].numpy() if "seen" in content else None
-    return Detector(network.to(device).eval(), **about, seen=seen)
+    detector = Detector.from_about(network.to(device).eval(), about)
+    detector.training_digests = content["seen"].numpy() if "seen" in content else None
+    return detector
 
 
 def save_checked(content: Mapping[str, Any], path: str | Path) -> None:

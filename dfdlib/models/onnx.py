@@ -22,9 +22,6 @@ from dfdlib.models.networks import Logits
 _KEY = "dfdlib"
 
 
-_FIELDS = ("image_size", "categories", "threshold", "band", "temperature", "origin", "provenance")
-
-
 class OnnxNetwork(nn.Module):
     """A network that ONNX Runtime runs; it cannot be trained or explained."""
 
@@ -80,8 +77,7 @@ def export_onnx(detector: Detector, path: str | Path) -> None:
         )
         program.save(buffer)
     graph = buffer.getvalue()
-    about: dict[str, Any] = {name: getattr(detector, name) for name in _FIELDS}
-    about |= {
+    about = detector.about() | {
         "labels": {"0": "real", "1": "fake"},
         "input": f"float32 [batch, 3, {size}, {size}], RGB, 0 to 1",
         "output": "p_fake = sigmoid(fake / temperature); fake from threshold on; can't tell within band",
@@ -112,9 +108,7 @@ def load_onnx(path: str | Path) -> Detector:
         raise DfdError(f"{path} is not an ONNX model that dfdlib exported, or is damaged.") from error
     if about["checksum"] != hashlib.sha256(data[: about["bytes"]]).hexdigest():
         raise DfdError(f"{path} is damaged: its checksum does not match. Copy it anew, or export again.")
-    fields = {name: about.get(name) for name in _FIELDS} | {"categories": tuple(about["categories"])}
-    fields["band"] = tuple(fields["band"]) if fields["band"] else None
-    return Detector(network, "onnx", {}, **fields)
+    return Detector.from_about(network, about | {"name": "onnx", "arguments": {}})
 
 
 def _package(name: str) -> Any:

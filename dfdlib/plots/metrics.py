@@ -11,22 +11,7 @@ from dfdlib.evaluation.bootstrap import bootstrap_metrics
 from dfdlib.evaluation.calibration import reliability
 from dfdlib.plots.style import _LEGEND, FAKE, GREY, REAL, _labelled, _styled
 
-NAMES = {
-    "auc": "AUC",
-    "ap": "average precision",
-    "eer": "equal error rate",
-    "tpr_at_1_fpr": "hit rate at 1 % false alarms",
-    "tpr_at_5_fpr": "hit rate at 5 % false alarms",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "f1": "F1",
-    "real_accuracy": "accuracy on real images",
-    "fake_accuracy": "accuracy on fakes",
-    "log_loss": "log loss",
-    "brier": "Brier score",
-    "ece": "calibration error (ECE)",
-}
-"""How figures call the metrics of `bootstrap.METRICS`."""
+"""How figures call the metrics of `metrics.METRICS`."""
 
 
 @_styled

@@ -12,7 +12,7 @@ from sklearn.metrics import confusion_matrix, roc_curve
 
 from dfdlib.core.errors import DfdError
 from dfdlib.data.manifest import LABELS, root_of
-from dfdlib.evaluation import metrics
+from dfdlib.evaluation import bootstrap, metrics
 from dfdlib.images.decode import read_image
 from dfdlib.plots.style import (
     _DASHES,
@@ -96,18 +96,17 @@ def roc(predictions: pd.DataFrame, max_generators: int = 8) -> Figure:
     if fake.all() or not fake.any():
         raise DfdError("a ROC curve needs real and fake images; these are of one class.")
     value, rate = metrics.auc(fake, score), metrics.eer(fake, score)
-    low, high = metrics.auc_interval(predictions)
-    threshold = predictions.attrs.get("threshold", 0.5)
+    low, high = bootstrap.auc_interval(predictions)
     figure, axis = plt.subplots(figsize=(5.2, 5.2))
     x, y, _ = roc_curve(fake, score)
     label = f"all: AUC {value:.3f} (95 %: {low:.3f} to {high:.3f})"
     axis.plot(x, y, lw=2.2, color="black", zorder=3, label=label)
     if known["generator"].nunique() <= min(max_generators, len(SERIES)):
         _roc_of_generators(axis, known)
-    called = score >= threshold
+    called = (known["predicted"] == "fake").to_numpy()
     marks = {"ls": "none", "mfc": "white", "mec": "black", "mew": 1.5, "zorder": 4}
     place = called[~fake].mean(), called[fake].mean()
-    axis.plot(*place, marker="o", ms=8, label=f"threshold {threshold:.2f}", **marks)
+    axis.plot(*place, marker="o", ms=8, label=f"threshold {known['threshold'].iloc[0]:.2f}", **marks)
     axis.plot(rate, 1 - rate, marker="s", ms=6, label=f"EER {100 * rate:.1f} %", **marks)
     axis.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=":", zorder=1, label="chance")
     axis.set(
@@ -129,7 +128,7 @@ def generator_bars(predictions: pd.DataFrame) -> Figure:
     Raises:
         DfdError: No fake has a generator, or there is no real image.
     """
-    table = metrics.by_generator(predictions).sort_values("auc").dropna(subset="auc")
+    table = bootstrap.by_generator(predictions).sort_values("auc").dropna(subset="auc")
     if table.empty:
         raise DfdError("bars by generator need real images and fake ones whose generator is known.")
     figure, axis = plt.subplots(figsize=(6.2, 1.2 + 0.4 * len(table)))
@@ -227,7 +226,7 @@ def timeline(frames: pd.DataFrame, n_videos: int = 6) -> Figure:
     for label, colour in (("real", REAL), ("fake", FAKE)):
         if (chosen["label"] == label).any():
             axis.plot([], [], color=colour, label=f"{label} videos")
-    threshold = frames.attrs.get("threshold", 0.5)
+    threshold = frames["threshold"].iloc[0]
     axis.axhline(threshold, color="black", lw=0.8, ls=":", label=f"threshold {threshold:.2f}")
     axis.set(xlabel="frame", ylabel="p(fake)", ylim=(-0.02, 1.02), title="Frame by frame")
     axis.legend()

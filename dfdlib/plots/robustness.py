@@ -11,17 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from dfdlib.core.errors import DfdError
+from dfdlib.evaluation.metrics import METRICS
+from dfdlib.evaluation.robustness import MEASURED
 from dfdlib.plots.style import _DASHES, GREY, SERIES, _shown, _styled
 
-_NAMES = {"auc": "AUC", "balanced_accuracy": "balanced accuracy"}
-
-
 _MARKS = "os^Dvp*X"
-
-
 _CHANCE = 0.5
-
-
 _AXES = {
     "left_out": "trained without",
     "generator": "tested on the fakes of",
@@ -43,8 +38,8 @@ def robustness_curves(table: pd.DataFrame, metric: str = "auc") -> Figure:
     Raises:
         DfdError: An unknown metric, too many detectors, or no value is known.
     """
-    if metric not in _NAMES:
-        raise DfdError(f"curves are of {' or '.join(_NAMES)}, not of {metric!r}.")
+    if metric not in MEASURED:
+        raise DfdError(f"curves are of {' or '.join(MEASURED)}, not of {metric!r}.")
     detectors = list(table["detector"].unique())
     if len(detectors) > len(SERIES):
         raise DfdError(f"curves of {len(detectors)} detectors cannot be told apart; choose {len(SERIES)}.")
@@ -61,7 +56,7 @@ def robustness_curves(table: pd.DataFrame, metric: str = "auc") -> Figure:
         _panel(axis, table[table["degradation"] == name], detectors, metric)
         axis.set_title(_shown(name))
     for axis in axes[:, 0]:
-        axis.set_ylabel(_NAMES[metric])
+        axis.set_ylabel(METRICS[metric].title)
     lowest = np.nanmin([_CHANCE, table[metric].min(), table[f"{metric}_low"].min()])
     axes[0, 0].set_ylim(max(0, lowest - 0.04), 1.02)
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -71,25 +66,26 @@ def robustness_curves(table: pd.DataFrame, metric: str = "auc") -> Figure:
 
 
 @_styled
-def generalisation_matrix(matrix: pd.DataFrame) -> Figure:
+def generalisation_matrix(table: pd.DataFrame) -> Figure:
     """Show the AUC of each detector (rows) on each family or data set (columns) as an annotated heat map.
 
     A cell whose row and column have the same name is framed: the family that the detector never saw.
 
     Args:
-        matrix: See `generalisation.leave_one_out_matrix`. Any other table of AUCs (0 to 1) will do, such as a
-            pivot of `generalisation.cross_dataset`; NaN is drawn grey.
+        table: See `generalisation.leave_one_out`, or `generalisation.cross_dataset`; an AUC that is NaN is
+            drawn grey.
 
     Raises:
-        DfdError: Nothing in the matrix.
+        DfdError: Nothing in the table.
     """
-    if not matrix.notna().to_numpy().any():
-        raise DfdError("there is nothing to draw; the matrix holds no value.")
+    if table.empty or not table["auc"].notna().any():
+        raise DfdError("there is nothing to draw; the table holds no value.")
+    down, across = ("left_out", "generator") if "left_out" in table else ("detector", "dataset")
+    matrix = table.pivot(index=down, columns=across, values="auc")
+    matrix = matrix.loc[table[down].unique(), table[across].unique()]
     values = matrix.to_numpy(float)
-    counts = matrix.attrs.get("n_fake", {})
-    columns = [
-        _shown(name) + (f"\nn = {counts[name]:,}" if name in counts else "") for name in matrix.columns
-    ]
+    counts = table.drop_duplicates(across).set_index(across)["n_fake"]
+    columns = [f"{_shown(name)}\nn = {counts[name]:,}" for name in matrix.columns]
     figure, axis = plt.subplots(figsize=(2.6 + 1.05 * values.shape[1], 1.9 + 0.62 * values.shape[0]))
     axis.set_facecolor("#DDDDDD")
     sns.heatmap(
@@ -114,9 +110,8 @@ def generalisation_matrix(matrix: pd.DataFrame) -> Figure:
     framed = np.argwhere(matrix.index.to_numpy()[:, None] == matrix.columns.to_numpy())
     for row, column in framed:
         axis.add_patch(Rectangle((column, row), 1, 1, fill=False, ec="#D55E00", lw=2.5, clip_on=False))
-    across, down = matrix.columns.name, matrix.index.name
-    axis.set(xlabel=_AXES.get(across, across or ""), ylabel=_AXES.get(down, down or ""))
-    axis.set_title(_title(matrix, len(framed) > 0))
+    axis.set(xlabel=_AXES[across], ylabel=_AXES[down])
+    axis.set_title(_title(table, len(framed) > 0))
     return figure
 
 
@@ -149,7 +144,7 @@ def _range(counts: pd.Series) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def _title(matrix: pd.DataFrame, framed: bool) -> str:
-    n_real = matrix.attrs.get("n_real")
-    against = f"Fakes of each family against {n_real:,} real images" if n_real else "AUC"
+def _title(table: pd.DataFrame, framed: bool) -> str:
+    by_family = "left_out" in table
+    against = f"Fakes of each family against {table['n_real'].iloc[0]:,} real images" if by_family else "AUC"
     return against + ("; framed: never seen in training" if framed else "")

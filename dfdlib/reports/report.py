@@ -127,7 +127,7 @@ class Report:
         for name, table in labelled.items():
             ends = bootstrap.bootstrap_metrics(table)[["low", "high"]]
             scores[name] |= {f"{metric}_95": [low, high] for metric, low, high in ends.itertuples()}
-            scores[name]["n_seen"] = table.attrs.get("n_seen", 0)
+            scores[name]["n_seen"] = int(table["in_training"].sum()) if "in_training" in table else 0
         last = list(labelled.values())[-1] if labelled else None
         content = {
             "notebook": self.notebook,
@@ -138,7 +138,7 @@ class Report:
                 "splits": manifest["split"].value_counts().to_dict(),
             },
             "metrics": scores,
-            "by_generator": metrics.by_generator(last).to_dict("index") if last is not None else {},
+            "by_generator": bootstrap.by_generator(last).to_dict("index") if last is not None else {},
             "by_category": metrics.by_category(last).to_dict("index") if last is not None else {},
             **more,
             "settings": self.run,

@@ -18,29 +18,20 @@ from PIL import Image
 from dfdlib import __version__
 from dfdlib.core.errors import DfdError
 from dfdlib.core.files import write_text
+from dfdlib.evaluation.metrics import METRICS
 from dfdlib.models.checkpoint import load_detector
 from dfdlib.models.detector import Detector
 from dfdlib.reports.checks import Finding, check_run
 from dfdlib.reports.notebooks import Executed
 
 _TEMPLATE = Path(__file__).with_name("site.html")
-
-
 _THUMBNAIL = (560, 420)
-
-
-METRICS = {
-    "auc": "AUC",
-    "ap": "average precision",
-    "eer": "EER",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "f1": "F1",
-    "tpr_at_1_fpr": "TPR at 1 % FPR",
-    "tpr_at_5_fpr": "TPR at 5 % FPR",
-    "log_loss": "log loss",
-    "brier": "Brier score",
-    "ece": "ECE",
+SHOWN = {
+    **{
+        name: metric.title
+        for name, metric in METRICS.items()
+        if name not in ("real_accuracy", "fake_accuracy")
+    },
     "category_accuracy": "category accuracy",
 }
 """Metrics that the page shows, by their key in `metrics.json`."""
@@ -114,7 +105,7 @@ def build_site(root: str | Path, out: str | Path = "", executed: Sequence[Execut
         runs=[_described(run, out.parent) for run in runs],
         compared={run.name.replace("/", "-"): _compared(run) for run in runs if run.scores},
         failed=[one for one in executed if one.error],
-        metrics=METRICS,
+        metrics=SHOWN,
         version=__version__,
         built=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     )
@@ -132,7 +123,7 @@ def _described(run: Run, home: Path) -> dict[str, Any]:
         "data": run.report.get("data") or {},
         "split": run.split,
         "scores": run.scores,
-        "values": {key: with_interval(run.scores, key) for key in METRICS},
+        "values": {key: with_interval(run.scores, key) for key in SHOWN},
         "findings": run.findings,
         "groups": {
             title: run.report.get(key) or {}
@@ -155,7 +146,7 @@ def _compared(run: Run) -> dict[str, Any]:
         "name": run.name,
         "data": f"{data.get('root')} {data.get('fingerprint')}",
         "judged": f"{run.split}, n = {run.scores.get('n')}",
-        "values": [(title, with_interval(run.scores, key)) for key, title in METRICS.items()],
+        "values": [(title, with_interval(run.scores, key)) for key, title in SHOWN.items()],
     }
 
 
@@ -184,14 +175,14 @@ def _card(file: Path, run: Run) -> dict[str, Any] | None:
     return {
         "file": file.relative_to(run.folder).as_posix(),
         "megabytes": file.stat().st_size / 2**20,
-        "architecture": detector.arguments.get("backbone", detector.name),
+        "architecture": detector.arguments.get("backbone", detector.kind),
         "parameters": sum(weight.numel() for weight in detector.network.parameters()),
         "detector": detector,
         "switches": {k: v for k, v in detector.arguments.items() if k != "backbone" and v},
         "settings": detector.provenance.get("settings") or {},
         "versions": detector.provenance.get("versions") or {},
         "data": detector.provenance.get("data", ""),
-        "n_seen": 0 if detector.seen is None else len(detector.seen),
+        "n_seen": 0 if detector.training_digests is None else len(detector.training_digests),
         "unfit": _unfit(detector, run, run.scores if main else {}),
         "main": main,
         "robustness": _worst(pd.read_csv(robustness)) if main and robustness.is_file() else [],
@@ -209,7 +200,7 @@ def _unfit(detector: Detector, run: Run, scores: Mapping[str, Any]) -> list[str]
         texts.append(
             f"Searching many images for a few fakes: at 1 % false alarms it finds {caught:.0%} of them."
         )
-    if detector.band is None:
+    if detector.decision.band is None:
         texts.append('Saying "can\'t tell": no band was fitted.')
     texts.append("Deciding over people: its answer is a hint for someone who looks closer.")
     return texts

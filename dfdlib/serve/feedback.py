@@ -29,8 +29,6 @@ CREATE TABLE IF NOT EXISTS images (
     data BLOB NOT NULL
 ) WITHOUT ROWID;
 """
-
-
 _SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp", b"GIF8": ".gif", b"BM": ".bmp"}
 
 
@@ -151,8 +149,7 @@ class FeedbackStore:
         columns = ["path", "label", "category", "split", "group", "generator"]
         manifest = pd.DataFrame(rows, columns=columns).astype(object)
         manifest = manifest.where(manifest.notna(), None)
-        manifest.attrs["root"] = str(folder)
-        return manifest
+        return manifest.assign(root=str(folder))
 
     def _check_room(self, connection: sqlite3.Connection, size: int) -> None:
         (used,) = connection.execute("SELECT coalesce(sum(length(data)), 0) FROM images").fetchone()

@@ -16,45 +16,30 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
-import torch
 from PIL import Image
 
 from dfdlib.core.errors import DfdError, ImageError, TooLargeError, UnknownFormatError
-from dfdlib.evaluation.tables import predictions_table
-from dfdlib.explain.heatmaps import Explanation, explain_images
+from dfdlib.evaluation.files import judge_files
+from dfdlib.explain.heatmaps import explain_images
 from dfdlib.images.picture import Picture, overlay, reduce_image
 from dfdlib.models.detector import Detector
 from dfdlib.models.fold_batchnorm import folded
-from dfdlib.models.forward import judge
-from dfdlib.models.networks import Logits
 
 MAX_PIXELS = 40_000_000
 """Larger uploads are refused before they are decoded."""
-
-
 _SHOWN_SIDE = 640
 """Longest side of the overlay that is sent back, in pixels."""
-
-
 _HEAT_SIDE = 256
 """Longest side of the colours alone, which are smooth: pages enlarge them at no loss."""
-
-
 _FAST_PNG = (
     *(cv2.IMWRITE_PNG_COMPRESSION, 1),
     *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY),
     *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG),
 )
-
-
 _REMEMBERED = 2000
 """Verdicts that feedback can refer to."""
-
-
 FIGURES = ("roc", "confusion_real_fake", "learning_curves", "generators")
 """Figures of a detector's own report that the dashboard shows."""
-
-
 _ONE = pd.DataFrame({"path": ["the image"]})
 
 
@@ -123,24 +108,18 @@ class Service:
         return Upload(picture, hashlib.sha256(data).hexdigest(), notes)
 
     def predict(self, upload: Upload) -> dict[str, Any]:
-        """Judge an image by every detector, and explain it by the surest one that can be explained.
+        """Judge an image by every detector, and explain it by the most confident one that can be explained.
 
         Returns:
             `predictions`: for each detector `model_name`, `label`, `verdict` (label, or `can't tell`),
             `confidence` (probability of the label), `p_fake`, `threshold`, `band`, and `category` where it
-            names one. `verdict` is that of the surest. `grad_cam_model_name`, `dynamic_grad_cam` (overlay) and
+            names one. `verdict` is that of the most confident. `grad_cam_model_name`, `dynamic_grad_cam` (overlay) and
             `heatmap` (colours alone, transparent where the detector did not look), as data URLs or None.
         """
-        predictions, explanations = [], {}
-        for name, detector in self.models.items():
-            pixels = upload.picture.fitted(detector.image_size)[None]
-            logits, explanation = _explained(detector, pixels)
-            predictions.append(_prediction(name, detector, logits))
-            if explanation is not None:
-                explanations[name] = explanation
-        sure = {one["model_name"]: abs(one["p_fake"] - 0.5) for one in predictions}
-        explained = max(explanations, key=sure.__getitem__, default=None)
-        surest = max(predictions, key=lambda one: sure[one["model_name"]])
+        predictions = [_prediction(name, detector, upload) for name, detector in self.models.items()]
+        by_confidence = sorted(predictions, key=lambda one: -abs(one["p_fake"] - 0.5))
+        names = [one["model_name"] for one in by_confidence]
+        explained = next((name for name in names if self.models[name].explainable), None)
         with self._lock:
             self._recent[upload.sha256] = predictions
             self._recent.move_to_end(upload.sha256)
@@ -148,7 +127,7 @@ class Service:
                 self._recent.popitem(last=False)
         answer = {
             "predictions": predictions,
-            "verdict": surest["verdict"],
+            "verdict": by_confidence[0]["verdict"],
             "grad_cam_model_name": explained,
             "dynamic_grad_cam": None,
             "heatmap": None,
@@ -156,7 +135,9 @@ class Service:
             "notes": list(upload.notes),
         }
         if explained is not None:
-            heat = explanations[explained].heatmap[0]
+            detector = self.models[explained]
+            pixels = upload.picture.fitted(detector.image_size)[None]
+            heat = explain_images(detector, pixels, "predicted").heatmap[0]
             answer["dynamic_grad_cam"], answer["heatmap"] = _pictures(upload.picture.pixels, heat)
         return answer
 
@@ -172,11 +153,11 @@ class Service:
         return [
             {
                 "model_name": name,
-                "architecture": detector.arguments.get("backbone", detector.name),
+                "architecture": detector.arguments.get("backbone", detector.kind),
                 "image_size": detector.image_size,
                 "categories": list(detector.categories),
-                "threshold": detector.threshold,
-                "band": list(detector.band) if detector.band else None,
+                "threshold": detector.decision.threshold,
+                "band": list(detector.decision.band) if detector.decision.band else None,
                 "origin": detector.origin,
                 "report": self._report(name),
             }
@@ -205,17 +186,10 @@ class Service:
         return kept | {"figures": [figure for figure in FIGURES if (folder / f"{figure}.png").is_file()]}
 
 
-def _explained(detector: Detector, pixels: np.ndarray) -> tuple[Logits, Explanation | None]:
-    """Return what a detector says of an image, with the heatmap where it can be explained."""
-    if detector.name == "onnx":
-        return judge(detector, torch.from_numpy(pixels).permute(0, 3, 1, 2)), None
-    explanation = explain_images(detector, pixels, "predicted")
-    return explanation.logits, explanation
-
-
-def _prediction(name: str, detector: Detector, logits: Logits) -> dict[str, Any]:
-    category = logits.category.numpy() if logits.category is not None else None
-    row = predictions_table(detector, _ONE, logits.fake.numpy(), category).iloc[0]
+def _prediction(name: str, detector: Detector, upload: Upload) -> dict[str, Any]:
+    """Return what a detector says of an image."""
+    (table,) = judge_files([detector], _ONE, [upload.picture], workers=1)
+    row, decision = table.iloc[0], detector.decision
     p_fake = float(row["p_fake"])
     prediction = {
         "model_name": name,
@@ -223,10 +197,10 @@ def _prediction(name: str, detector: Detector, logits: Logits) -> dict[str, Any]
         "verdict": row["verdict"],
         "confidence": p_fake if row["predicted"] == "fake" else 1 - p_fake,
         "p_fake": p_fake,
-        "threshold": detector.threshold,
-        "band": list(detector.band) if detector.band else None,
+        "threshold": decision.threshold,
+        "band": list(decision.band) if decision.band else None,
     }
-    if category is not None:
+    if detector.categories:
         prediction |= {
             "category": row["predicted_category"],
             "category_confidence": float(row["category_confidence"]),

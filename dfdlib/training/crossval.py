@@ -17,7 +17,7 @@ from dfdlib.data.manifest import fingerprint
 from dfdlib.data.splits import kfold
 from dfdlib.evaluation import metrics
 from dfdlib.evaluation.predictions import predict
-from dfdlib.evaluation.tables import joint_band, joint_threshold, with_threshold
+from dfdlib.evaluation.tables import calibrated, joint_decision, with_decision
 from dfdlib.models.checkpoint import load_detector
 from dfdlib.models.detector import Detector
 from dfdlib.models.forward import check_views
@@ -84,7 +84,7 @@ def cross_validate(
         detector, history = _fold(new_detector(seed=own.seed), train, held_out, own, out_dir, fold)
         detectors.append(detector)
         histories.append(history)
-        tables.append(predict(detector, held_out, tta=tta).assign(fold=fold))
+        tables.append(calibrated(predict(detector, held_out, tta=tta), detector).assign(fold=fold))
     rows = [
         {"fold": fold, "best_epoch": int(np.argmax(history["best"])) + 1, "epochs": len(history)}
         | {name: scores[name] for name in _SCORES}
@@ -92,10 +92,7 @@ def cross_validate(
             zip(histories, map(metrics.binary_metrics, tables), strict=True)
         )
     ]
-    together = with_threshold(
-        pd.concat(tables, ignore_index=True), joint_threshold(detectors), joint_band(detectors)
-    )
-    together.attrs |= dataset.manifest.attrs
+    together = with_decision(pd.concat(tables, ignore_index=True), joint_decision(detectors))
     return CrossValidation(pd.DataFrame(rows), together, detectors, histories)
 
 
@@ -147,7 +144,7 @@ def _fold(
         if (
             finished.provenance.get("settings") == dataclasses.asdict(config)
             and finished.provenance.get("data") == fingerprint(train.manifest)
-            and (finished.name, finished.arguments) == (detector.name, detector.arguments)
+            and (finished.kind, finished.arguments) == (detector.kind, detector.arguments)
         ):
             tqdm.write(f"fold {fold}: trained already, taken from {weights}")
             return finished, pd.read_csv(log)

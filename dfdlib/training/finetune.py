@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import pandas as pd
 from dfdlib.core.errors import DfdError
 from dfdlib.core.files import write_json
 from dfdlib.data.dataset import ImageDataset
-from dfdlib.data.manifest import root_of
+from dfdlib.data.manifest import files_of
 from dfdlib.evaluation import metrics
 from dfdlib.models.detector import Detector
 from dfdlib.training.loop import BEST, fit
@@ -102,17 +101,15 @@ def with_feedback(dataset: ImageDataset, reported: pd.DataFrame) -> tuple[ImageD
     Raises:
         DfdError: All of them are.
     """
-    root, theirs = root_of(dataset.manifest).resolve(), root_of(reported).resolve()
     held_out = dataset.manifest[dataset.manifest["split"].isin(["val", "test"])]
-    known = {_digest(root / path) for path in held_out["path"]}
-    new = reported[[_digest(theirs / path) not in known for path in reported["path"]]]
+    known = {_digest(file) for file in files_of(held_out)}
+    new = reported[[_digest(file) not in known for file in files_of(reported)]]
     if new.empty:
         raise DfdError(
             "every image that users reported is a validation or test image; there is nothing to learn."
         )
-    new = new.assign(path=[os.path.relpath(theirs / path, root) for path in new["path"]], split="train")
+    new = new.assign(split="train")
     both = pd.concat([dataset.manifest.astype(object), new.astype(object)], ignore_index=True)
-    both.attrs = dict(dataset.manifest.attrs)
     return ImageDataset(both, dataset.size, dataset.categories), new
 
 
@@ -143,9 +140,8 @@ def before_and_after(
     }
     rows = []
     for name, tables in sets.items():
-        for moment, table, source in zip(("before", "after"), tables, (before, after), strict=True):
-            threshold = table.attrs.get("threshold", source.attrs.get("threshold"))
-            scores = metrics.binary_metrics(table, threshold)
+        for moment, table in zip(("before", "after"), tables, strict=True):
+            scores = metrics.binary_metrics(table)
             rows.append({"set": name, "detector": moment, "n": scores["n"], "accuracy": scores["accuracy"]})
             rows[-1] |= {"fake_recall": scores["fake_accuracy"], "real_recall": scores["real_accuracy"]}
             rows[-1] |= {"auc": scores["auc"]}

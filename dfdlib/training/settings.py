@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from dfdlib.core.errors import DfdError, did_you_mean
+from dfdlib.core.errors import DfdError, did_you_mean, unknown
 
 
 def _number(value: Any) -> Any:
@@ -58,22 +58,22 @@ class Settings:
             return check(given)
         except ValidationError as error:
             problems = sorted(error.errors(), key=lambda one: one["type"] != "unexpected_keyword_argument")
-            raise DfdError(_refusal(problems[0], list(cls.__dataclass_fields__))) from None
+            raise _refusal(problems[0], list(cls.__dataclass_fields__)) from None
 
 
-def _refusal(problem: Any, names: list[str]) -> str:
-    """Return a sentence that names a field, the value found and what it must be."""
-    name, value, kind, bounds = problem["loc"][0], problem["input"], problem["type"], problem.get("ctx", {})
+def _refusal(problem: Any, names: list[str]) -> DfdError:
+    """Return the sentence that names a field, the value found and what it must be."""
+    name, kind, bounds = problem["loc"][0], problem["type"], problem.get("ctx", {})
     if kind == "unexpected_keyword_argument":
-        hint = did_you_mean(name, names) or f"; the parameters are {', '.join(names)}."
-        return f"unknown parameter `{name}`{hint}"
+        return unknown("parameter", name, names)
     if kind == "missing":
-        return f"`{name}` must be set."
+        return DfdError(f"`{name}` must be set.")
+    found = f"`{name}` is {problem['input']!r}; it must be"
     if kind == "literal_error":
         choices = re.findall("'(.+?)'", bounds["expected"])
-        hint = did_you_mean(value, choices) or "."
-        return f"`{name}` is {value!r}; it must be one of {', '.join(choices)}{hint}"
-    return f"`{name}` is {value!r}; it must be {_MUST_BE[kind].format(**bounds)}."
+        hint = did_you_mean(problem["input"], choices) or "."
+        return DfdError(f"{found} one of {', '.join(choices)}{hint}")
+    return DfdError(f"{found} {_MUST_BE[kind].format(**bounds)}.")
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from dfdlib.data.dataset import ImageDataset
 from dfdlib.data.manifest import read_manifest
 from dfdlib.demo.sets import DEMO_IMAGES
 from dfdlib.evaluation.files import frame_scores
-from dfdlib.evaluation.metrics import video_level
 from dfdlib.evaluation.predictions import predict
+from dfdlib.evaluation.tables import video_level
 from dfdlib.serve.feedback import FeedbackStore
 from dfdlib.training.settings import TrainConfig
 
@@ -184,8 +184,8 @@ def test_from_a_folder_to_a_finetuned_detector(capsys, photos, tmp_path):
     code, out, _ = dfd(capsys, "calibrate", "--model", result["model"], *calibrated)
     fitted = json.loads(out)
     assert code == 0
-    assert load_detector(fitted["model"]).threshold == fitted["threshold"]
-    assert tuple(fitted["band"]) == load_detector(fitted["model"]).band
+    assert load_detector(fitted["model"]).decision.threshold == fitted["threshold"]
+    assert tuple(fitted["band"]) == load_detector(fitted["model"]).decision.band
     val = ImageDataset(read_manifest(photos / "manifest.csv"), 40).split("val")
     reals = predict(load_detector(fitted["model"]), val).query("label == 'real'")
     assert (reals["predicted"] == "fake").mean() <= 0.2

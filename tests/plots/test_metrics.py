@@ -8,7 +8,6 @@ from scipy.special import expit
 
 from dfdlib import plots
 from dfdlib.evaluation import bootstrap, calibration
-from dfdlib.plots.metrics import NAMES
 
 
 @pytest.fixture
@@ -52,7 +51,3 @@ def test_reliability_before_and_after(predictions):
     alone = plots.reliability_diagram(predictions, n_resamples=20).axes[0]
     assert [text.get_text()[:9] for text in alone.get_legend().get_texts()] == ["as it sho", "as it is:"]
     assert not plt.get_fignums()
-
-
-def test_every_metric_has_a_name():
-    assert list(NAMES) == list(bootstrap.METRICS)

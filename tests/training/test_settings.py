@@ -45,7 +45,7 @@ def test_a_misspelt_parameter_is_refused_and_the_nearest_named():
 
 
 def test_a_parameter_like_none_other_lists_them_all():
-    with pytest.raises(DfdError, match="the parameters are data_dir, out_dir"):
+    with pytest.raises(DfdError, match="Known: data_dir, out_dir"):
         MultitaskRun.from_notebook({**PARAMETERS, "zzz": 1})
 
 
