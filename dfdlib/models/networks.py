@@ -23,6 +23,8 @@ class Logits(NamedTuple):
     """float [B]; positive means fake."""
     category: Tensor | None
     """float [B, C], in the order of the detector's categories; None without a category head."""
+    novelty: Tensor | None = None
+    """float [B], see `Familiarity.novelty`; None where it was not asked for, or is not known."""
 
 
 class HighPassResidual(nn.Module):

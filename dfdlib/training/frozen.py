@@ -97,7 +97,7 @@ class _FeatureSet(ImageDataset):
         self.__dict__.update(source.__dict__)
         self._pixels = features
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
+    def batch(self, indices: Sequence[int]) -> Batch:
         places = torch.as_tensor(np.asarray(indices, np.int64))
         return Batch(
             image=self._pixels[places], fake=self.fake[places], category=self.category[places], index=places
@@ -121,7 +121,7 @@ def _heads_alone(detector: Detector) -> Detector:
 def _fast_precision(detector: Detector, dataset: ImageDataset) -> torch.dtype:
     """Return what the backbone is faster in, fp32 or bf16, and put it into evaluation mode, channels-last."""
     network = detector.network.eval().to(memory_format=torch.channels_last)
-    trial = dataset.__getitems__(range(min(_TRIAL, len(dataset))))["image"]
+    trial = dataset.batch(range(min(_TRIAL, len(dataset))))["image"]
     return inference_precision(network.embed, trial.to(detector.device))
 
 

@@ -28,7 +28,7 @@ from dfdlib.core.files import alone_in, write_csv
 from dfdlib.core.machine import keep_freed_memory, versions
 from dfdlib.data.dataset import Batch, ImageDataset
 from dfdlib.data.loader import GroupShuffle, make_loader
-from dfdlib.data.manifest import content_digests, fingerprint
+from dfdlib.data.manifest import fingerprint
 from dfdlib.evaluation import metrics
 from dfdlib.evaluation.calibration import calibrate
 from dfdlib.evaluation.tables import predictions_table
@@ -37,6 +37,7 @@ from dfdlib.models.detector import Detector
 from dfdlib.training.augment import augment
 from dfdlib.training.history import History
 from dfdlib.training.losses import Losses
+from dfdlib.training.memory import learn_familiarity, remember
 from dfdlib.training.optim import freeze_stages, learning_rate_at, parameter_groups, train_mode
 from dfdlib.training.precision import choose_precision
 from dfdlib.training.settings import TrainConfig
@@ -108,7 +109,7 @@ class _Run:
             "data": fingerprint(train.manifest),
             "network": detector.arguments,
         }
-        remember(detector, train.manifest, val.manifest)
+        remember(detector, train, val)
         detector.provenance |= {"versions": versions()}
         self.unfinished = self._read_unfinished()
         self.accelerator = Accelerator(dataloader_config=DataLoaderConfiguration(split_batches=True))
@@ -272,8 +273,13 @@ class _Run:
         """Put the best epoch into the detector, remove `last.pt`, and return the history."""
         self.accelerator.wait_for_everyone()
         best = load_detector(self.out_dir / BEST)
+        if self.is_main:
+            learn_familiarity(best, self.train, self.val)
+            save_detector(best, self.out_dir / BEST)
+        self.accelerator.wait_for_everyone()
+        best = load_detector(self.out_dir / BEST)
         self.detector.network.load_state_dict(best.network.state_dict())
-        self.detector.decision = best.decision
+        self.detector.decision, self.detector.familiarity = best.decision, best.familiarity
         self.detector.provenance = best.provenance
         self.accelerator.wait_for_everyone()
         if self.is_main:
@@ -321,14 +327,6 @@ class _Run:
         """Fit temperature, threshold and band to validation logits; return the predictions with them."""
         self.detector.decision = calibrate(self.val.fake.numpy(), fake)
         return predictions_table(self.detector, self.val.manifest, fake, category)
-
-
-def remember(detector: Detector, *manifests: pd.DataFrame) -> None:
-    """Add the images of manifests to those that the detector has seen."""
-    digests = [content_digests(manifest) for manifest in manifests]
-    before = [] if detector.training_digests is None else [detector.training_digests]
-    known = np.unique(np.concatenate([*before, *digests]))
-    detector.training_digests = known[known != 0]
 
 
 def _processes() -> PartialState:

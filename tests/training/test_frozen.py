@@ -58,7 +58,7 @@ def test_the_features_are_those_of_the_backbone_which_stays_as_it_is(images, tmp
     assert folds == [len(train) + len(val)]
     assert flags == [getattr(module, "inplace", None) for module in detector.network.modules()]
     with torch.inference_mode():
-        exact = detector.network.eval().embed(val.__getitems__(range(len(val)))["image"])
+        exact = detector.network.eval().embed(val.batch(range(len(val)))["image"])
     assert (seen[1][:, 0] - exact).norm() < 0.03 * exact.norm()  # they may be bf16
 
 

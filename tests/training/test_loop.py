@@ -308,7 +308,7 @@ def test_precision_is_measured_and_the_network_left_alone(images):
 
     network = new_detector().network.train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    batch = images.__getitems__(range(8))
+    batch = images.batch(range(8))
     chosen, gain = choose_precision(network, lambda net: net(batch["image"]).fake.mean(), torch.device("cpu"))
     assert chosen in ("fp32", "bf16")
     assert (chosen == "bf16") == (gain >= 1.1)
