@@ -196,8 +196,14 @@ def draw_jpegs(n: int, size: int, n_scenes: int = 6) -> list[bytes]:
 
     A scene takes up to a second to render, so `n_scenes` of them are photographed, each by ever new cameras.
     """
-    from dfdlib.demo.camera import JPEG_QUALITIES, draw_camera, encode_jpeg, take_photo
-    from dfdlib.demo.scenes import CATEGORIES, render_scene
+    from dfdlib.demo.scenery import (
+        CATEGORIES,
+        JPEG_QUALITIES,
+        draw_camera,
+        encode_jpeg,
+        render_scene,
+        take_photo,
+    )
 
     rng = np.random.default_rng(0)
     scenes = [render_scene(CATEGORIES[i % len(CATEGORIES)], rng, size) for i in range(min(n, n_scenes))]
@@ -260,7 +266,7 @@ def draw_pixels(n: int, size: int) -> Tensor:
     """Draw scenes: uint8 [n, 3, size, size], channels-last in memory."""
     import torch
 
-    from dfdlib.demo.scenes import CATEGORIES, render_scene
+    from dfdlib.demo.scenery import CATEGORIES, render_scene
 
     rng = np.random.default_rng(0)
     scenes = [render_scene(CATEGORIES[i % len(CATEGORIES)], rng, size).radiance for i in range(n)]

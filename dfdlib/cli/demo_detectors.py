@@ -15,12 +15,8 @@ from dfdlib.training.loop import BEST, fit
 from dfdlib.training.settings import TrainConfig
 
 NOTICE = "These are demo detectors: trained for minutes on drawn images, they know nothing of photographs."
-
-
 _VERSION = 1
 """Raised whenever the training below changes."""
-
-
 _KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "custom-cnn": ({"backbone": "cnn"}, {"epochs": 8, "learning_rate": 2e-3, "batch_size": 16}),
     "efficientnet-b0": (

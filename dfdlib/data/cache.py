@@ -21,11 +21,7 @@ from dfdlib.data.manifest import root_of
 
 CACHE_LIMIT_BYTES = 8 * 2**30
 """Decoded data sets above this size are read from their files each epoch; the cache is kept below it."""
-
-
 _CACHE_VERSION = 4
-
-
 _CHUNK_BYTES = 64 * 2**20
 
 

@@ -23,8 +23,6 @@ from dfdlib.images.decode import decode_image
 
 NEAR = 3
 """Bits of 64 in which the perceptual hashes of near-duplicates differ at most."""
-
-
 FACTS = (
     "bytes",
     "bytes_per_pixel",
@@ -37,7 +35,6 @@ FACTS = (
     "brightness",
 )
 """Numbers that say nothing of a manipulation, and should not tell real from fake."""
-
 
 # Luminance quantisation at quality 50 in the JPEG standard (ITU-T T.81, table K.1), sorted.
 _BASE = np.sort(

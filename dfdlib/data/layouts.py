@@ -12,8 +12,6 @@ SPLIT_WORDS = {
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-
-
 LABEL_WORDS = {
     **dict.fromkeys(
         [
@@ -56,8 +54,6 @@ LABEL_WORDS = {
         "fake",
     ),
 }
-
-
 CATEGORY_WORDS = frozenset(
     [
         "human_faces",
@@ -73,16 +69,10 @@ CATEGORY_WORDS = frozenset(
     ]
 )
 """Folder names that are a category even where only one label has them."""
-
-
 SILENT_WORDS = frozenset(["images", "imgs", "frames", "videos", "raw", "c0", "c23", "c40"])
 """Folder names that say nothing (FaceForensics++ keeps one video under `raw`, `c23` and `c40`)."""
-
-
 MAX_CATEGORIES = 50
 """More sub-folders than this below a label are sources (videos, identities), not categories."""
-
-
 _NUMBERED = re.compile(
     r"(.*[ _-])?\d{3,}|\d{2,}([ _-]\d+)*|(id|person|subject|identity|actor|video|vid|clip|scene)[ _-]?\d+"
 )

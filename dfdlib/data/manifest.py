@@ -14,14 +14,8 @@ from dfdlib.core.files import file_sample, write_csv
 from dfdlib.data.splits import assert_disjoint, complete_splits
 
 COLUMNS = ("path", "label", "category", "split", "group", "generator")
-
-
 LABELS = ("real", "fake")
-
-
 SPLITS = ("train", "val", "test")
-
-
 _SAMPLE_BYTES = 4096
 
 

@@ -12,8 +12,6 @@ from dfdlib.core.errors import DfdError
 
 FRACTIONS = {"train": 0.7, "val": 0.15, "test": 0.15}
 """Shares of the splits when a data set states none."""
-
-
 _VAL_OF_TRAIN = 0.15
 
 

@@ -15,19 +15,12 @@ import numpy as np
 import pandas as pd
 
 from dfdlib.core.errors import DfdError
-from dfdlib.demo.camera import Camera, draw_camera, take_photo
-from dfdlib.demo.scenes import CATEGORIES, Scene, render_scene
+from dfdlib.demo.scenery import CATEGORIES, Camera, Scene, draw_camera, render_scene, take_photo
 
 GENERATOR = "frame_by_frame"
-
-
-CLIPS_VERSION = 2
+CLIPS_VERSION = 3
 """Raised whenever the generator changes, so that a cached set of an older one is not used."""
-
-
 _FPS = 16
-
-
 _OVERSIZE = 3
 """Side of the rendered scene, in sides of a frame."""
 

@@ -25,24 +25,17 @@ from dfdlib.core.files import WriteError, atomic_folder, write_csv
 from dfdlib.data.manifest import files_of, read_manifest, write_manifest
 from dfdlib.data.scan import scan_images
 from dfdlib.data.splits import assign_splits
-from dfdlib.demo.camera import JPEG_QUALITIES, draw_camera, encode_jpeg, take_photo
-from dfdlib.demo.scenes import CATEGORIES, render_scene
+from dfdlib.demo.scenery import CATEGORIES, JPEG_QUALITIES, draw_camera, encode_jpeg, render_scene, take_photo
 from dfdlib.images.decode import read_image
 from dfdlib.images.forge import FAMILIES, STRENGTHS, forge_image
 from dfdlib.images.picture import reduce_image
 
 DEMO_IMAGES = 2700
 """Images of the default demo set, half of them fake."""
-
-
 DEMO_SIZE = 128
 """Side of a demo image in pixels."""
-
-
-DEMO_VERSION = 4
+DEMO_VERSION = 5
 """Raised whenever the generator changes, so that a cached set of an older one is not used."""
-
-
 Row = dict[str, object]
 
 

@@ -19,8 +19,6 @@ from dfdlib.models.detector import Detector
 
 NOTHING = "nothing"
 """Row of a leave-one-out matrix for the detector that was trained with every family."""
-
-
 _MEASURED = ("auc", "eer", "accuracy", "balanced_accuracy")
 
 

@@ -30,11 +30,7 @@ from dfdlib.models.forward import judge
 
 MEASURED = ("auc", "balanced_accuracy")
 """The metrics of a robustness table, each with an interval; the second at the detector's own threshold."""
-
-
 _CHUNK_BYTES = 128 * 2**20
-
-
 _LARGEST_CHUNK = 64
 
 

@@ -18,8 +18,6 @@ from dfdlib.models.detector import Detector
 from dfdlib.models.forward import judge
 
 BASELINES = ("random", "centre")
-
-
 _COARSE = 8
 """Cells a side of a random map: about as smooth as a heatmap."""
 

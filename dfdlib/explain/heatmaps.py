@@ -33,8 +33,6 @@ METHODS = {
     "eigencam": "EigenCAM",
 }
 """Methods by name; all but `gradcam` are those of pytorch-grad-cam, by its class names."""
-
-
 _REGISTERING = threading.Lock()
 """PyTorch may give hooks that two threads register at once the same number, and drop one of them."""
 

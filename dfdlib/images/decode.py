@@ -42,15 +42,10 @@ IMAGE_SUFFIXES = frozenset(
     ]
 )
 """Endings, in lower case, of the files that count as images."""
-
-
 MAX_PIXELS = 100_000_000
 """Larger images are refused before they are decoded: 100 megapixels take 300 MB."""
-
-
 MAX_BYTES = 2**30
 """Larger files are refused before they are read: 100 megapixels of 16-bit RGBA take 800 MB as they are."""
-
 
 # Pillow's own bomb limit warns in one place and raises in another; ours is checked first.
 _PIL_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM", "MPO")
@@ -216,11 +211,7 @@ def write_image(path: str | Path, image: np.ndarray, quality: int = 95) -> None:
 
 
 _quiet_lock = threading.Lock()
-
-
 _quiet_depth = 0
-
-
 _quiet_filters = None
 
 

@@ -14,8 +14,6 @@ import numpy as np
 
 STRENGTHS = (0.65, 1.0)
 """Range that the strength of a forgery is drawn from."""
-
-
 MOST_HIDDEN = 0.65
 """Part of the subject that a region may cover: an inpainted bird must still be known for a bird."""
 

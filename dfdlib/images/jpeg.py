@@ -30,11 +30,7 @@ _REDUCED = {
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,  # "reduced" alone: the colour is said by another bit
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
 }
-
-
 _IN_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # since OpenCV 4.11
-
-
 _NO_END = np.isin(np.arange(256), [0x00, *range(0xD0, 0xD8), 0xFF])  # escaped byte, restart, filling
 
 

@@ -9,7 +9,6 @@ from dfdlib.core.errors import ImageError
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 
-
 # The texts that may hold an orientation.
 _PNG_TEXTS = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")
 

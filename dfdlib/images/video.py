@@ -20,8 +20,6 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # damage is reported by o
 
 
 VIDEO_SUFFIXES = frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv"))
-
-
 _LONGEST = 10_000_000
 """Frames; a header that states more is not believed."""
 

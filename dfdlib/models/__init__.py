@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "backbones": ["create_backbone"],
+        "weights": ["create_backbone", "preprocessing_of"],
         "checkpoint": ["load_detector", "save_detector"],
         "decision": ["CANT_TELL", "Decision"],
         "detector": ["Detector", "create_detector", "create_network"],

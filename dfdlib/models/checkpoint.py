@@ -16,8 +16,6 @@ from dfdlib.core.files import atomic_path
 from dfdlib.models.detector import Detector, create_network
 
 FORMAT = "dfdlib-detector"
-
-
 FORMAT_VERSION = 1
 
 

@@ -59,11 +59,6 @@ class CnnLstm(nn.Module):
         return self.frames.backbone
 
     @property
-    def origin(self) -> str:
-        """Where the backbone's first weights came from."""
-        return self.frames.origin
-
-    @property
     def target_layer(self) -> str:
         """Dotted name of the last feature map of a frame."""
         return f"frames.{self.frames.target_layer}"

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from dfdlib.core.errors import DfdError, did_you_mean
-from dfdlib.models.backbones import SCRATCH
 from dfdlib.models.clip_network import CnnLstm
 from dfdlib.models.decision import Decision
 from dfdlib.models.networks import CustomCnn, TimmNetwork, ViewHeads
+from dfdlib.models.weights import IMAGENET, SCRATCH, create_backbone, preprocessing_of
 
 
 @dataclass
@@ -37,6 +37,8 @@ class Detector:
     """How its logit becomes a verdict."""
     origin: str = SCRATCH
     """Where the backbone's first weights came from."""
+    interpolation: str = "bilinear"
+    """How images are fitted to `image_size`: `bilinear` or `bicubic`, as for the backbone's first weights."""
     training_digests: np.ndarray | None = None
     """Digests of the training and validation images, int64, see `manifest.content_digests`; None where unknown."""
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -76,7 +78,10 @@ class Detector:
         return cls(network, about["name"], **fields, decision=decision)
 
 
-_ABOUT = ("arguments", "image_size", "categories", "n_frames", "origin", "provenance")
+_ABOUT = ("arguments", "image_size", "categories", "n_frames", "origin", "interpolation", "provenance")
+
+CNN_SIZE = 128
+"""Input size of `networks.CustomCnn` where none is stated."""
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "timm": TimmNetwork,
@@ -107,6 +112,7 @@ def create_detector(
     weights: str = "",
     seed: int = 0,
     n_frames: int = 0,
+    fallback: str = "",
     **switches: Any,
 ) -> Detector:
     """Build a detector: real/fake, and the category too where categories are given.
@@ -114,24 +120,39 @@ def create_detector(
     Args:
         backbone: Any timm model name (`tf_efficientnetv2_b0` is small enough for a CPU), or `cnn` for
             `networks.CustomCnn`.
-        image_size: Side of the square input in pixels.
+        image_size: Side of the square input in pixels; 0 for what the backbone's weights were trained at.
         categories: Names of the categories; fewer than two make a detector without a category head.
-        pretrained: `auto` or `none`, see `backbones.create_backbone`.
+        pretrained: `auto` or `none`, see `weights.create_backbone`.
         weights: A local file of backbone weights.
         seed: Draws the weights that start at random.
         n_frames: Frames of a clip, for `clip_network.CnnLstm` over the backbone; 0 for single images.
+        fallback: The backbone to take where pretrained weights of the wanted one cannot be had.
         switches: Further arguments of the network, such as `residual` and `stem_stride`.
 
     Raises:
         DfdError: Unknown backbone, or weights that do not fit.
     """
     categories = tuple(categories) if len(categories) > 1 else ()
-    arguments = {"n_categories": len(categories), **switches}
-    name, start = "cnn", {}
-    if backbone != name:
-        name, start = "cnn-lstm" if n_frames else "timm", {"pretrained": pretrained, "weights": weights}
-        arguments = {"backbone": backbone, **arguments}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = create_network(name, **arguments, **start)
-    return Detector(network, name, arguments, image_size, categories, n_frames, origin=network.origin)
+        if backbone == "cnn":
+            arguments = {"n_categories": len(categories), **switches}
+            network = create_network("cnn", **arguments)
+            return Detector(network, "cnn", arguments, image_size or CNN_SIZE, categories)
+        found = create_backbone(backbone, pretrained, weights, fallback)
+        trained = found.origin != SCRATCH
+        prepared = preprocessing_of(found.name) if trained else IMAGENET
+        arguments = {"backbone": found.name, "n_categories": len(categories), **switches}
+        arguments = {"mean": list(prepared.mean), "std": list(prepared.std)} | arguments
+        kind = "cnn-lstm" if n_frames else "timm"
+        network = create_network(kind, **arguments, module=found.module if trained else None)
+    return Detector(
+        network,
+        kind,
+        arguments,
+        image_size or prepared.image_size,
+        categories,
+        n_frames,
+        origin=found.origin,
+        interpolation=prepared.interpolation,
+    )

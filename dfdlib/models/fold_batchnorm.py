@@ -15,8 +15,6 @@ from dfdlib.models.networks import Logits
 
 _TOLERANCE = 1e-5
 """Largest relative change of a logit, in double precision, where folding alone changes it by about 1e-7."""
-
-
 _WORTH_IT = 200
 """Images from which on folding takes less time than it saves (EfficientNet-B0, two CPU cores)."""
 

@@ -12,9 +12,8 @@ from timm.layers.cbam import CbamModule
 from torch import Tensor, nn
 
 from dfdlib.core.errors import DfdError
-from dfdlib.models.backbones import SCRATCH, Truncated, create_backbone, set_stem_stride, widen_stem
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+from dfdlib.models.backbones import Truncated, set_stem_stride, widen_stem
+from dfdlib.models.weights import IMAGENET, new_model
 
 
 class Logits(NamedTuple):
@@ -153,11 +152,10 @@ class TimmNetwork(nn.Module):
         stem_stride: int = 0,
         stages: int = 0,
         attention: bool = False,
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
+        mean: Sequence[float] = IMAGENET.mean,
+        std: Sequence[float] = IMAGENET.std,
         drop_rate: float = 0.1,
-        pretrained: str = "none",
-        weights: str = "",
+        module: nn.Module | None = None,
     ) -> None:
         """Build the network.
 
@@ -172,18 +170,17 @@ class TimmNetwork(nn.Module):
             mean: Mean of RGB pixels in [0, 1].
             std: Their standard deviation.
             drop_rate: Dropout before the heads.
-            pretrained: See `create_backbone`.
-            weights: See `create_backbone`.
+            module: The backbone with trained weights, see `weights.create_backbone`; a new one when not given.
 
         Raises:
             DfdError: Unknown backbone, weights that do not fit, or a switch that it cannot have.
         """
         super().__init__()
-        self.backbone, self.origin = create_backbone(backbone, pretrained, weights)
+        self.backbone = new_model(backbone) if module is None else module
         if stem_stride:
             set_stem_stride(self.backbone, stem_stride)
         if residual:
-            widen_stem(self.backbone, extra_channels=3, trained=self.origin != SCRATCH)
+            widen_stem(self.backbone, extra_channels=3, trained=module is not None)
         if stages:
             self.backbone = Truncated(self.backbone, stages)
         self.normalize = Normalize(mean, std, residual)
@@ -232,7 +229,6 @@ class TimmNetwork(nn.Module):
 class CustomCnn(nn.Module):
     """A small network from scratch on raw pixels: three convolutions, global pooling, 64 hidden units."""
 
-    origin = SCRATCH
     target_layer = "maps.2"
 
     def __init__(self, n_categories: int = 0, drop_rate: float = 0.3) -> None:

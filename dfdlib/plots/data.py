@@ -108,11 +108,7 @@ def clip_strips(clips: ClipDataset, n_groups: int = 3, n_frames: int = 10, seed:
 
 
 _COLOURS = {"real": REAL, "fake": FAKE, "unlabelled": GREY}
-
-
 _SHOWN = (("bytes", "file size (KB)"), ("height", "height (pixels)"), ("jpeg_quality", "JPEG quality"))
-
-
 _MORE = (
     ("bytes_per_pixel", "bytes a pixel"),
     ("brightness", "brightness (grey levels)"),

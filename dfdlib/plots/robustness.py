@@ -16,11 +16,7 @@ from dfdlib.evaluation.robustness import MEASURED
 from dfdlib.plots.style import _DASHES, GREY, SERIES, _shown, _styled
 
 _MARKS = "os^Dvp*X"
-
-
 _CHANCE = 0.5
-
-
 _AXES = {
     "left_out": "trained without",
     "generator": "tested on the fakes of",

@@ -16,17 +16,9 @@ from dfdlib.core.errors import DfdError
 
 # Okabe & Ito 2008: told apart by colour-blind readers and in print.
 REAL, FAKE, GREY = "#0072B2", "#D55E00", "#7F7F7F"
-
-
 SERIES = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#882255", "#7F7F7F")
-
-
 _DASHES = ("-",) * 4 + ("--",) * 4  # a second cue, where colour is lost
-
-
 _LEGEND = {"frameon": True, "framealpha": 0.9, "edgecolor": "none"}
-
-
 _STYLE = {
     "figure.facecolor": "white",
     "figure.constrained_layout.use": True,

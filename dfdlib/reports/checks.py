@@ -10,11 +10,7 @@ import pandas as pd
 
 _AUC_TOLERANCE = 0.02
 """Half precision moves an AUC by less."""
-
-
 _ECE_LIMIT = 0.1
-
-
 _UNREADABLE_LIMIT = 0.01
 
 

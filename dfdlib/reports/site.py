@@ -25,11 +25,7 @@ from dfdlib.reports.checks import Finding, check_run
 from dfdlib.reports.notebooks import Executed
 
 _TEMPLATE = Path(__file__).with_name("site.html")
-
-
 _THUMBNAIL = (560, 420)
-
-
 SHOWN = {
     **{
         name: metric.title

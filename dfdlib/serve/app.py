@@ -21,11 +21,7 @@ from dfdlib.serve.service import Service, UploadError
 
 MAX_BYTES = 16 * 2**20
 """Larger requests are refused unread."""
-
-
 _PAGES = Path(__file__).with_name("pages")
-
-
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data: blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -34,11 +30,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-
-
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-
-
 _log = logging.getLogger(__name__)
 
 

@@ -29,8 +29,6 @@ CREATE TABLE IF NOT EXISTS images (
     data BLOB NOT NULL
 ) WITHOUT ROWID;
 """
-
-
 _SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp", b"GIF8": ".gif", b"BM": ".bmp"}
 
 

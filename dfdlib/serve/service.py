@@ -27,31 +27,19 @@ from dfdlib.models.fold_batchnorm import folded
 
 MAX_PIXELS = 40_000_000
 """Larger uploads are refused before they are decoded."""
-
-
 _SHOWN_SIDE = 640
 """Longest side of the overlay that is sent back, in pixels."""
-
-
 _HEAT_SIDE = 256
 """Longest side of the colours alone, which are smooth: pages enlarge them at no loss."""
-
-
 _FAST_PNG = (
     *(cv2.IMWRITE_PNG_COMPRESSION, 1),
     *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY),
     *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG),
 )
-
-
 _REMEMBERED = 2000
 """Verdicts that feedback can refer to."""
-
-
 FIGURES = ("roc", "confusion_real_fake", "learning_curves", "generators")
 """Figures of a detector's own report that the dashboard shows."""
-
-
 _ONE = pd.DataFrame({"path": ["the image"]})
 
 

@@ -95,8 +95,6 @@ def _mixed_up(images: Tensor, batch: Batch, uniform: float, alpha: float) -> Aug
 
 
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
-
-
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 
 

@@ -29,11 +29,7 @@ from dfdlib.training.precision import inference_precision
 from dfdlib.training.settings import TrainConfig
 
 _HEADS = "heads"
-
-
 _BATCH = 64
-
-
 _TRIAL = 8
 """Images that the precision is tried on, six times; more would take a good part of the whole."""
 

@@ -1,7 +1,7 @@
 """The training loop: one for a CPU, a GPU, or many processes (`accelerate launch`; without a GPU `torchrun`).
 
 `fit` sees the training and the validation split only. After every epoch it writes `last.pt`, from which
-an interrupted run goes on exactly, and, when validation improved, `best_model.pt`, ready for use.
+an interrupted run resumes exactly, and, when validation improved, `best_model.pt`, ready for use.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import DataLoaderConfiguration, broadcast_object_list
+from accelerate.state import PartialState
+from accelerate.utils import DataLoaderConfiguration
 from timm.utils import ModelEmaV3
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -41,20 +41,7 @@ from dfdlib.training.optim import freeze_stages, learning_rate_at, parameter_gro
 from dfdlib.training.precision import choose_precision
 from dfdlib.training.settings import TrainConfig
 
-
-def remember(detector: Detector, *manifests: pd.DataFrame) -> None:
-    """Add the images of manifests to those that the detector has seen."""
-    digests = [content_digests(manifest) for manifest in manifests]
-    before = [] if detector.training_digests is None else [detector.training_digests]
-    known = np.unique(np.concatenate([*before, *digests]))
-    detector.training_digests = known[known != 0]
-
-
 BEST, LAST, LOG = "best_model.pt", "last.pt", "training_log.csv"
-
-
-_PRECISIONS: dict[str, tuple[str, float]] = {}
-"""The precision that was measured to be the faster one, and the gain of half precision, by what was trained."""
 
 
 def fit(
@@ -66,8 +53,8 @@ def fit(
 ) -> pd.DataFrame:
     """Train a detector; its best epoch on validation, with threshold and temperature, stays in it.
 
-    A run that was interrupted in `out_dir` goes on after its last whole epoch, and ends as if it had never
-    been interrupted.
+    A run that was interrupted in `out_dir` resumes after its last whole epoch, and ends as if it had never been
+    interrupted.
 
     Args:
         detector: A new detector; its weights are changed.
@@ -124,19 +111,21 @@ class _Run:
         remember(detector, train.manifest, val.manifest)
         detector.provenance |= {"versions": versions()}
         self.unfinished = self._read_unfinished()
-        precision = self.unfinished["precision"] if self.unfinished else self._choose_precision()
-        self.accelerator = _accelerator(precision)
-        self.precision = precision
+        self.accelerator = Accelerator(dataloader_config=DataLoaderConfiguration(split_batches=True))
+        self.device = self.accelerator.device
+        wanted = self.unfinished["precision"] if self.unfinished else config.precision
+        self.precision = choose_precision(self.device, wanted)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision.name == "fp16")
+        self.say(f"precision: {self.precision.name} ({self.precision.reason})")
         self._check_batch_size()
 
         self.sampler = GroupShuffle(train, config.seed, config.balance, config.batch_size)
         network = detector.network.to(memory_format=torch.channels_last)
         groups = parameter_groups(network, config.weight_decay, config.layer_decay)
-        fused = self.accelerator.device.type in ("cpu", "cuda")  # one kernel: a few percent of a step
+        fused = self.device.type in ("cpu", "cuda")  # one kernel: a few percent of a step
         self.optimizer = torch.optim.AdamW(groups, lr=0.0, fused=fused)
-        self.network, self.optimizer, self.train_loader, self.val_loader = self.accelerator.prepare(
+        self.network, self.train_loader, self.val_loader = self.accelerator.prepare(
             network,
-            self.optimizer,
             make_loader(train, config.batch_size // config.accumulate, self.sampler, config.workers),
             make_loader(val, 2 * config.batch_size, workers=config.workers),
         )
@@ -165,7 +154,7 @@ class _Run:
         torch.manual_seed(_dropout_seed(self.config.seed, epoch, self.accelerator.process_index))
         self.sampler.epoch = epoch
         train_mode(self.network)
-        sums, n_steps = torch.zeros(3, device=self.accelerator.device), len(self.train_loader)
+        sums, n_steps = torch.zeros(3, device=self.device), len(self.train_loader)
         for step, batch in enumerate(self.train_loader):
             self._set_learning_rate((epoch * n_steps + step) / (self.config.epochs * n_steps))
             whole = (step + 1) % self.config.accumulate == 0 or step == n_steps - 1
@@ -184,15 +173,17 @@ class _Run:
     def train_one_step(self, epoch: int, batch: Batch, update: bool) -> list[Tensor]:
         """Add the gradients of one batch, update the weights if it is time to, and return the three losses."""
         augmented = augment(batch, epoch, self.config)
-        with self.accelerator.autocast():
+        with self.precision.autocast(self.device):
             logits = self.network(augmented.images)
         parts = [[w * loss for loss in self.losses(logits, part)] for w, part in augmented.targets]
         losses = [sum(terms) for terms in zip(*parts, strict=True)]
-        self.accelerator.backward(losses[0] / self.config.accumulate)
+        self.scaler.scale(losses[0] / self.config.accumulate).backward()
         if update:
             if self.config.clip_norm:
-                self.accelerator.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
-            self.optimizer.step()
+                self.scaler.unscale_(self.optimizer)
+                torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
             self.optimizer.zero_grad(set_to_none=True)
             if self.ema is not None:
                 self.ema.update(self.accelerator.unwrap_model(self.network))
@@ -204,9 +195,9 @@ class _Run:
         started = time.perf_counter()
         network = self.ema.module if self.ema is not None else self.network
         network.eval()
-        sums, gathered = torch.zeros(2, device=self.accelerator.device), []
+        sums, gathered = torch.zeros(2, device=self.device), []
         for batch in self.val_loader:
-            with self.accelerator.autocast():
+            with self.precision.autocast(self.device):
                 logits = network(batch["image"])
             sums += torch.stack(
                 [self.val_losses(logits, batch)[0] * len(batch["fake"]), sums.new_tensor(len(batch["fake"]))]
@@ -226,7 +217,7 @@ class _Run:
     def record(self, row: dict[str, float]) -> bool:
         """Add an epoch to the history; say whether it is the best one so far."""
         row["seconds"] = row.pop("train_seconds") + row.pop("val_seconds")
-        row["precision"] = self.precision
+        row["precision"] = self.precision.name
         row["images_per_second"] = len(self.sampler) / max(row["seconds"], 1e-9)
         improved = self.history.add(row)
         self.say(self.history.last_line(self.config.epochs))
@@ -243,20 +234,21 @@ class _Run:
                 "epoch": len(self.history),
                 "data": self.identity["data"],
             }
-            self.detector.provenance |= about | {"precision": self.precision}
+            self.detector.provenance |= about | {"precision": self.precision.name}
             save_detector(dataclasses.replace(self.detector, network=network), self.out_dir / BEST)
         write_csv(self.history.table(), self.out_dir / LOG)
         if self.tensorboard is not None:
             for name, value in self.history.rows[-1].items():
-                self.tensorboard.add_scalar(name, value, len(self.history))
+                if not isinstance(value, str):
+                    self.tensorboard.add_scalar(name, value, len(self.history))
         state = {
             "identity": self.identity,
-            "precision": self.precision,
+            "precision": self.precision.name,
             "history": self.history.rows,
             "network": self.accelerator.unwrap_model(self.network).state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema.module.state_dict() if self.ema is not None else {},
-            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else {},
+            "scaler": self.scaler.state_dict(),
         }
         save_checked(state, self.out_dir / LAST)
 
@@ -269,8 +261,7 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.ema is not None:
             self.ema.module.load_state_dict(state["ema"])
-        if self.accelerator.scaler is not None:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.scaler.load_state_dict(state["scaler"])
         self.history.rows = state["history"]
         self.unfinished = None
         self.say(
@@ -280,8 +271,6 @@ class _Run:
     def finish(self) -> pd.DataFrame:
         """Put the best epoch into the detector, remove `last.pt`, and return the history."""
         self.accelerator.wait_for_everyone()
-        # Without this, Accelerate would go on running it in half precision, which its file does not.
-        self.accelerator.unwrap_model(self.network, keep_fp32_wrapper=False)
         best = load_detector(self.out_dir / BEST)
         self.detector.network.load_state_dict(best.network.state_dict())
         self.detector.decision = best.decision
@@ -307,30 +296,6 @@ class _Run:
                 f"own settings, choose another out_dir, or delete {file} to start anew."
             )
         return state
-
-    def _choose_precision(self) -> str:
-        if self.config.precision != "auto":
-            return self.config.precision
-        device = _processes().device
-        n_images = min(len(self.train), max(2, self.config.batch_size))
-        shape = (n_images, self.detector.n_frames, self.detector.image_size, self.config.freeze)
-        what = (self.detector.kind, sorted(self.detector.arguments.items()))
-        key = repr((what, shape, device, torch.get_num_threads()))
-        if key not in _PRECISIONS:  # the folds of a cross-validation need it once
-            network = self.detector.network.to(device, memory_format=torch.channels_last)
-            train_mode(network)
-            batch = self.train.__getitems__(range(n_images))
-            batch = {name: tensor.to(device) for name, tensor in batch.items()}
-            chosen, gain = choose_precision(
-                network, lambda net: self.losses(net(batch["image"]), batch)[0], device
-            )
-            _PRECISIONS[key] = broadcast_object_list([chosen])[0], gain  # all processes must agree
-        chosen, gain = _PRECISIONS[key]
-        if _processes().is_main_process:
-            tqdm.write(
-                f"precision: {chosen} (a training step in half precision is {gain:.2f}× as fast as in fp32)"
-            )
-        return chosen
 
     def _check_batch_size(self) -> None:
         processes = self.accelerator.num_processes
@@ -358,19 +323,20 @@ class _Run:
         return predictions_table(self.detector, self.val.manifest, fake, category)
 
 
+def remember(detector: Detector, *manifests: pd.DataFrame) -> None:
+    """Add the images of manifests to those that the detector has seen."""
+    digests = [content_digests(manifest) for manifest in manifests]
+    before = [] if detector.training_digests is None else [detector.training_digests]
+    known = np.unique(np.concatenate([*before, *digests]))
+    detector.training_digests = known[known != 0]
+
+
 def _processes() -> PartialState:
     """Return what is known of the processes that train together.
 
     Without a GPU they find each other only if told that they are on CPUs.
     """
     return PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available())
-
-
-def _accelerator(precision: str) -> Accelerator:
-    mixed = "no" if precision == "fp32" else precision
-    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != mixed:
-        AcceleratorState._reset_state()  # accelerate keeps one precision a process; runs differ in theirs
-    return Accelerator(mixed_precision=mixed, dataloader_config=DataLoaderConfiguration(split_batches=True))
 
 
 def _check_classes(train: ImageDataset, val: ImageDataset) -> None:

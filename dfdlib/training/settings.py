@@ -12,11 +12,7 @@ from typing import Any, Literal
 from dfdlib.core.errors import DfdError, did_you_mean
 
 Schedule = Literal["cosine", "one-cycle", "plateau", "constant"]
-
-
 Balance = Literal["weights", "oversample", "downsample", "none"]
-
-
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 

@@ -17,8 +17,15 @@ from sklearn.preprocessing import StandardScaler
 from dfdlib import DfdError
 from dfdlib.data.manifest import root_of, validate, write_manifest
 from dfdlib.data.scan import open_data
-from dfdlib.demo.camera import JPEG_QUALITIES, Camera, draw_camera, encode_jpeg, take_photo
-from dfdlib.demo.scenes import CATEGORIES, render_scene
+from dfdlib.demo.scenery import (
+    CATEGORIES,
+    JPEG_QUALITIES,
+    Camera,
+    draw_camera,
+    encode_jpeg,
+    render_scene,
+    take_photo,
+)
 from dfdlib.demo.sets import DEMO_VERSION, demo_manifest, forge_folder
 from dfdlib.evaluation import metrics
 from dfdlib.images.decode import read_image
@@ -233,31 +240,3 @@ def test_too_few_photographs_and_unknown_families_are_refused(write_images, tmp_
         forge_folder(root, tmp_path / "x")
     with pytest.raises(DfdError, match=r"unknown forgery families \['magic'\]"):
         forge_folder(root, tmp_path / "x", families=["magic"])
-
-
-@pytest.mark.parametrize("category", CATEGORIES)
-def test_scenes_are_reproducible_varied_and_detailed(category):
-    first, again, other = (render_scene(category, np.random.default_rng(seed), 128) for seed in (1, 1, 2))
-    assert np.array_equal(first.radiance, again.radiance)
-    assert np.abs(first.radiance - other.radiance).mean() > 0.03
-    assert first.radiance.dtype == np.float32
-    assert first.radiance.shape == (128, 128, 3)
-    assert first.radiance.min() >= 0
-    assert first.radiance.max() <= 1
-    shares = [render_scene(category, np.random.default_rng(seed), 64).subject.mean() for seed in range(12)]
-    assert all(0.02 < share < 0.85 for share in shares)
-    assert cv2.Laplacian(first.radiance, cv2.CV_32F)[~first.subject].std() > 1e-3, "backgrounds have texture"
-
-
-def test_brightness_does_not_tell_the_category():
-    means = {
-        c: [render_scene(c, np.random.default_rng([5, i]), 64).radiance.mean() for i in range(30)]
-        for c in CATEGORIES
-    }
-    centres = [np.mean(values) for values in means.values()]
-    assert np.ptp(centres) < 0.6 * np.mean([np.std(values) for values in means.values()])
-
-
-def test_an_unknown_category_is_refused():
-    with pytest.raises(ValueError, match="unknown category 'plants'"):
-        render_scene("plants", np.random.default_rng(0))

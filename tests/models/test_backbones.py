@@ -13,14 +13,8 @@ import timm
 import torch
 
 from dfdlib import DfdError
-from dfdlib.models.backbones import (
-    SCRATCH,
-    Truncated,
-    create_backbone,
-    first_convolution,
-    set_stem_stride,
-    widen_stem,
-)
+from dfdlib.models.backbones import Truncated, first_convolution, set_stem_stride, widen_stem
+from dfdlib.models.weights import SCRATCH, create_backbone
 
 BACKBONES = [
     "tf_efficientnetv2_b0",

@@ -1,4 +1,4 @@
-"""Colours and noise shared by the demo scenes. All colours are linear-light RGB."""
+"""Colours and noise shared by the scenes. All colours are linear-light RGB."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-TILE = 512
-
 Array = np.ndarray
+Rng = np.random.Generator
+TILE = 512
 
 
 def hex_rgb(code: str) -> Array:
@@ -18,7 +18,7 @@ def hex_rgb(code: str) -> Array:
     return (srgb**2.2).astype(np.float32)
 
 
-def pick(rng: np.random.Generator, codes: str, jitter: float = 0.08) -> Array:
+def pick(rng: Rng, codes: str, jitter: float = 0.08) -> Array:
     """Pick one of the space-separated hex colours and vary it a little; linear-light float32 [3]."""
     colour = hex_rgb(str(rng.choice(codes.split())))
     vary = rng.normal(0, jitter) + rng.normal(0, 0.3 * jitter, 3)
@@ -72,15 +72,14 @@ def grid(size: int) -> tuple[Array, Array]:
 
 
 def unit(vectors: Array) -> Array:
-    """Vectors [3, h, w] scaled to length 1."""
+    """Scale vectors [3, h, w] to length 1."""
     return vectors / np.sqrt((vectors * vectors).sum(0) + 1e-12)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)
 def noise_tile(kind: str) -> Array:
     """Periodic noise float32 [TILE, TILE], zero mean and unit deviation, the same in every process."""
     seed = sum(ord(letter) * 31**place for place, letter in enumerate(kind)) % 2**32
-    rng = np.random.default_rng(seed)
     fy, fx = np.meshgrid(np.fft.fftfreq(TILE), np.fft.rfftfreq(TILE), indexing="ij")
     radius = np.hypot(fx, fy) + 1 / TILE
     gain = {
@@ -91,13 +90,12 @@ def noise_tile(kind: str) -> Array:
         "strand": np.exp(-((fy / 0.035) ** 2)) * np.exp(-((fx / 0.28) ** 2)) / (fx + 0.03) ** 0.6,
     }[kind]
     gain[0, 0] = 0
-    tile = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((TILE, TILE))) * gain, s=(TILE, TILE))
+    white = np.random.default_rng(seed).standard_normal((TILE, TILE))
+    tile = np.fft.irfft2(np.fft.rfft2(white) * gain, s=(TILE, TILE))
     return (tile / tile.std()).astype(np.float32)
 
 
-def noise(
-    kind: str, rng: np.random.Generator, shape: tuple[int, int], texels: float = 256, angle: float = 0.0
-) -> Array:
+def noise(kind: str, rng: Rng, shape: tuple[int, int], texels: float = 256, angle: float = 0.0) -> Array:
     """Random window into ``noise_tile(kind)``, float32 ``shape``; ``texels`` span the window's width."""
     step = texels / shape[1]
     c, s = step * np.cos(angle), step * np.sin(angle)
@@ -112,12 +110,7 @@ def noise_at(kind: str, u: Array, v: Array) -> Array:
     return cv2.remap(noise_tile(kind), *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
-def rgb(*values: float) -> Array:
-    """Linear colour or per-channel factor as float32 [3]."""
-    return np.array(values, np.float32)
-
-
-def strands(rng: np.random.Generator, flow: Array, texels: float = 256) -> Array:
+def strands(rng: Rng, flow: Array, texels: float = 256) -> Array:
     """Noise drawn out along the direction field ``flow`` [H, W, 2]; float32 [H, W], about unit deviation."""
     shape = flow.shape[:2]
     twist = 0.45 * noise("fractal", rng, shape, 220 * shape[1] / 256)

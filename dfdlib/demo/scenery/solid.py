@@ -6,13 +6,12 @@ Image coordinates are fractions of the image width with x to the right, y down a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from ._draw import Array, grid, unit
+from .draw import Array, grid, unit
 
 FAR = -9.0
 # Attributes of a surface point: normal (3), albedo (3), gloss, mirror, softness, strand direction (2).
@@ -20,11 +19,8 @@ NORMAL, ALBEDO, GLOSS, MIRROR, SOFT, FLOW = slice(0, 3), slice(3, 6), 6, 7, 8, s
 CHANNELS = 11
 
 Field = Callable[[Array], Array]
-
-
-def moved(point: Sequence[float], x: float, y: float, z: float) -> Array:
-    """The point [3] shifted by (x, y, z)."""
-    return np.add(point, (x, y, z))
+Point = Sequence[float] | Array
+Profile = Sequence[tuple[float, float]] | Array
 
 
 def rotation(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> Array:
@@ -42,9 +38,9 @@ class Frame:
 
     origin: Array
     scale: float
-    rotation: Array = field(default_factory=lambda: np.eye(3))
+    rotation: Array
 
-    def to_image(self, point: Sequence[float]) -> Array:
+    def to_image(self, point: Point) -> Array:
         """Image coordinates [3] of a local point [3]."""
         return self.origin + self.scale * self.rotation @ np.asarray(point, float)
 
@@ -53,7 +49,7 @@ class Frame:
         matrix = (self.rotation / self.scale).astype(np.float32)
         return (points - self.origin.astype(np.float32)) @ matrix
 
-    def joint(self, point: Sequence[float], turn: Array, size: float = 1.0) -> Frame:
+    def joint(self, point: Point, turn: Array, size: float = 1.0) -> Frame:
         """A frame at the local ``point``, turned by ``turn`` [3, 3] and ``size`` times as large."""
         return Frame(self.to_image(point), self.scale * size, self.rotation @ turn)
 
@@ -102,13 +98,13 @@ class Solid:
 
     def ellipsoid(
         self,
-        centre: Sequence[float],
-        radii: Sequence[float],
+        centre: Point,
+        radii: Point,
         finish: Finish,
         turn: Array | None = None,
         blend: float = 0.0,
         cut: Field | None = None,
-        flow: Sequence[float] = (0, 1, 0),
+        flow: Point = (0, 1, 0),
     ) -> None:
         """Add an ellipsoid; ``cut`` maps local points to a signed distance and keeps its positive side."""
         axes = self.frame.scale * self.frame.rotation @ (np.eye(3) if turn is None else turn)
@@ -132,13 +128,7 @@ class Solid:
         self._paint(box, x, y, dz + np.float32(middle[2]), distance, unit(normal), finish, flow, blend, cut)
 
     def capsule(
-        self,
-        start: Sequence[float],
-        end: Sequence[float],
-        radii: tuple[float, float],
-        finish: Finish,
-        blend: float = 0.0,
-        cut: Field | None = None,
+        self, start: Point, end: Point, radii: tuple[float, float], finish: Finish, blend: float = 0.0
     ) -> None:
         """Add a round-ended, tapering limb between two local points."""
         p, q = self.frame.to_image(start).astype(np.float32), self.frame.to_image(end).astype(np.float32)
@@ -157,54 +147,42 @@ class Solid:
         lift = np.sqrt(np.maximum(radius**2 - off**2, 0))
         normal = np.stack([dx, dy, lift]) / np.maximum(off, radius)
         flow = np.asarray(end, float) - np.asarray(start, float)
-        self._paint(box, x, y, p[2] + t * axis[2] + lift, radius - off, normal, finish, flow, blend, cut)
-
-    def tube(self, points: Array, radius: float, finish: Finish, blend: float = 0.0) -> None:
-        """Add a chain of capsules through local points [n, 3]."""
-        for start, end in pairwise(points):
-            self.capsule(start, end, (radius, radius), finish, blend)
+        self._paint(box, x, y, p[2] + t * axis[2] + lift, radius - off, normal, finish, flow, blend)
 
     def prism(
-        self,
-        profile: Sequence[tuple[float, float]],
-        half_width: float,
-        finish: Finish,
-        centre: Sequence[float] = (0, 0, 0),
-        turn: Array | None = None,
-        lean: float = 0.0,
-        rounding: float = 0.02,
-        cut: Field | None = None,
-        blend: float = 0.0,
+        self, profile: Profile, half_width: float, finish: Finish, lean: float = 0.0, rounding: float = 0.02
     ) -> None:
         """Add a convex side ``profile`` (clockwise on screen, x right and y down) swept along z.
 
-        ``lean`` tilts both side faces inwards towards the top; ``rounding`` softens the edges.
+        ``lean`` (radians) tilts both side faces inwards towards the top; ``rounding`` softens the edges.
         """
         points = np.asarray(profile, float)
-        edges = np.roll(points, -1, axis=0) - points
-        normals = np.stack([edges[:, 1], -edges[:, 0], np.zeros(len(points))], -1)
-        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-        offsets = (normals[:, :2] * points).sum(1)
-        sides = np.array([[0, -np.sin(lean), np.cos(lean)], [0, -np.sin(lean), -np.cos(lean)]])
-        bottom = points[:, 1].max()
-        side_offset = half_width * np.cos(lean) - np.sin(lean) * bottom
-        turn = np.eye(3) if turn is None else turn
-        normals = np.vstack([normals, sides]) @ turn.T
-        offsets = np.append(offsets, [side_offset, side_offset]) + normals @ np.asarray(centre, float)
-        corners = np.vstack([np.c_[points, np.full(len(points), s * half_width)] for s in (-1, 1)]) @ turn.T
-        corners = self.frame.origin + self.frame.scale * (corners + centre) @ self.frame.rotation.T
+        width = half_width - np.tan(lean) * (points[:, 1].max() - points[:, 1])
+        corners = np.vstack([np.c_[points, side * width] for side in (-1, 1)])
+        corners = self.frame.origin + self.frame.scale * corners @ self.frame.rotation.T
         found = self._grid(corners.min(0)[:2], corners.max(0)[:2])
         if found is None:
             return
         box, x, y = found
-        facing = (normals @ self.frame.rotation.T).astype(np.float32)
-        levels = (self.frame.scale * offsets + facing @ self.frame.origin).astype(np.float32)
-        surface = _clip_planes(x, y, facing, levels, rounding * self.frame.scale)
-        self._paint(box, x, y, *surface, finish, (1, 0, 0), blend, cut)
+        edges = np.roll(points, -1, axis=0) - points
+        normals = np.c_[edges[:, 1], -edges[:, 0], np.zeros(len(points))]
+        normals = np.vstack([normals / np.linalg.norm(normals, axis=1, keepdims=True), np.zeros((2, 3))])
+        normals[-2:, 1:] = [(-np.sin(lean), np.cos(lean)), (-np.sin(lean), -np.cos(lean))]
+        facing = normals @ self.frame.rotation.T
+        levels = (facing[:, None] * corners).sum(2).max(1)
+        seen = facing[:, 2] > 1e-3
+        slopes = (facing[seen, :2] / facing[seen, 2:]).astype(np.float32)
+        heights = (levels[seen] / facing[seen, 2]).astype(np.float32)
+        depths = np.stack([h - a * x - b * y for h, (a, b) in zip(heights, slopes, strict=True)])
+        nearest, soft = depths.min(0), np.float32(max(rounding * self.frame.scale, 1e-4))
+        weights = np.exp(-np.minimum((depths - nearest) / soft, 30))
+        normal = unit(np.tensordot(facing[seen].astype(np.float32), weights, (0, 0)))
+        z = nearest - soft * np.log(weights.sum(0)) * 0.5
+        self._paint(box, x, y, z, _inside_hull(corners[:, :2], x, y), normal, finish)
 
     def _grid(self, low: Array, high: Array) -> tuple[tuple[slice, slice], Array, Array] | None:
         """Pixel window and its coordinates around the image rectangle ``low`` to ``high``, if visible."""
-        margin = 2.5 / self.size + (0.03 if self.fuzz is not None else 0.0)
+        margin = 2.5 / self.size + (0.0 if self.fuzz is None else 0.03)
         x0, y0 = (max(int((v - margin) * self.size), 0) for v in low)
         x1, y1 = (min(int((v + margin) * self.size) + 1, self.size) for v in high)
         if x1 <= x0 or y1 <= y0:
@@ -213,7 +191,7 @@ class Solid:
         x, y = grid(self.size)
         return box, x[box], y[box]
 
-    def _paint(self, box, x, y, z, distance, normal, finish, flow, blend, cut) -> None:
+    def _paint(self, box, x, y, z, distance, normal, finish, flow=(1, 0, 0), blend=0.0, cut=None) -> None:
         """Depth-test one primitive: ``distance`` is the signed distance to its outline."""
         if cut is not None:
             local = self.frame.to_local(np.stack([x, y, z], -1))
@@ -243,35 +221,16 @@ class Solid:
         return share
 
 
-def _clip_planes(x: Array, y: Array, facing: Array, levels: Array, k: float) -> tuple[Array, Array, Array]:
-    """Front depth, signed edge distance and normal of the convex body ``facing @ p <= levels``."""
-    k, pixel = max(k, 1e-4), float(x[0, 1] - x[0, 0])
-    front = [i for i in range(len(levels)) if facing[i, 2] > 1e-3]
-    depths = np.stack([(levels[i] - facing[i, 0] * x - facing[i, 1] * y) / facing[i, 2] for i in front])
-    nearest = depths.min(0)
-    weights = np.exp(-np.minimum((depths - nearest) / k, 30))
-    total = weights.sum(0)
-    normal = unit(np.tensordot(facing[front], weights, (0, 0)))
-    inside = np.full(x.shape, 9.0, np.float32)
-    for i in range(len(levels)):
-        if facing[i, 2] > 1e-3:
-            continue
-        if facing[i, 2] > -1e-3:
-            inside = np.minimum(inside, levels[i] - facing[i, 0] * x - facing[i, 1] * y)
-            continue
-        gap = nearest - (levels[i] - facing[i, 0] * x - facing[i, 1] * y) / facing[i, 2]
-        slope = np.hypot(cv2.Sobel(gap, -1, 1, 0), cv2.Sobel(gap, -1, 0, 1)) / 8
-        inside = np.minimum(inside, gap / np.maximum(slope, 1e-5) * pixel)
-    return nearest - k * np.log(total) * 0.5, inside, normal
+def _inside_hull(points: Array, x: Array, y: Array) -> Array:
+    """Signed distance, positive inside, of ``x``, ``y`` to the convex hull of the points [n, 2]."""
+    hull = cv2.convexHull(points.astype(np.float32))[:, 0]
+    edges = np.roll(hull, -1, axis=0) - hull
+    edges /= np.linalg.norm(edges, axis=1, keepdims=True) + 1e-9
+    return np.min([(y - q) * a - (x - p) * b for (p, q), (a, b) in zip(hull, edges, strict=True)], axis=0)
 
 
-@dataclass(frozen=True)
-class Model:
-    """A sculpted subject and where it belongs: the kind of place and the row of its feet."""
-
-    solid: Solid
-    place: str
-    feet: float = 0.8
+Sculpture = tuple[Solid, float | None]
+"""A subject and the row of its feet, as a fraction of the image; None for a close-up."""
 
 
 def roughen(solid: Solid, relief: Array, window: tuple[slice, slice]) -> None:

@@ -22,22 +22,14 @@ _PATTERNS = ("RGGB", "GRBG", "GBRG", "BGGR")
 class Camera:
     """One camera with its settings for one shot."""
 
-    blur: float
-    """Standard deviation of the lens blur, in sensor pixels."""
-    vignetting: float
-    """Light lost in the corners, 0 to 1."""
-    pattern: str
-    """Layout of the 2×2 colour filter, e.g. `RGGB`."""
-    edge_aware: bool
-    """Edge-aware rather than bilinear demosaicing."""
-    shot_noise: float
-    """Variance of the noise per unit of signal (photon noise)."""
-    read_noise: float
-    """Standard deviation of the signal-independent noise."""
-    contrast: float
-    """Strength of the S-shaped tone curve, 0 for none."""
-    sharpening: float
-    """Amount of unsharp masking, 0 for none."""
+    blur: float  # standard deviation of the lens blur, in sensor pixels
+    vignetting: float  # light lost in the corners, 0 to 1
+    pattern: str  # layout of the 2×2 colour filter, e.g. RGGB
+    edge_aware: bool  # edge-aware rather than bilinear demosaicing
+    shot_noise: float  # variance of the noise per unit of signal (photon noise)
+    read_noise: float  # standard deviation of the signal-independent noise
+    contrast: float  # strength of the S-shaped tone curve, 0 for none
+    sharpening: float  # amount of unsharp masking, 0 for none
 
 
 def draw_camera(rng: np.random.Generator) -> Camera:
@@ -70,7 +62,8 @@ def take_photo(radiance: np.ndarray, camera: Camera, size: int, rng: np.random.G
     scale = radiance.shape[0] / size
     light = cv2.GaussianBlur(radiance, (0, 0), max(camera.blur * scale, 0.1))
     light = cv2.resize(light, (size, size), interpolation=cv2.INTER_AREA)
-    light *= _vignette(size, camera.vignetting)
+    axis = np.linspace(-1, 1, size, dtype=np.float32)[:, None] ** 2
+    light *= (1 - camera.vignetting * (axis + axis.T) / 2)[..., None]
     raw = _mosaic(light, camera.pattern)
     noise = rng.standard_normal(raw.shape, dtype=np.float32)
     raw += noise * np.sqrt(camera.shot_noise * raw + camera.read_noise**2)
@@ -86,11 +79,6 @@ def encode_jpeg(photo: np.ndarray, quality: int) -> bytes:
     done, data = cv2.imencode(".jpg", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), flags)
     assert done, "OpenCV could not encode a JPEG"
     return data.tobytes()
-
-
-def _vignette(size: int, strength: float) -> np.ndarray:
-    axis = np.linspace(-1, 1, size, dtype=np.float32) ** 2
-    return (1 - strength * (axis[:, None] + axis[None, :]) / 2)[..., None]
 
 
 def _mosaic(light: np.ndarray, pattern: str) -> np.ndarray:

@@ -1,50 +1,39 @@
-"""Photograph-like scenes for the demo data: a lit subject in front of a background.
+"""Photograph-like scenes: a lit subject in front of a background.
 
-The subject is sculpted into a depth buffer (see ``_solid.Solid``), then shaded like a photograph: key light
+The subject is sculpted into a depth buffer (see ``solid.Solid``), then shaded like a photograph: key light
 with cast shadow, ambient light with occlusion, highlights, reflections and a rim. The exposure is metered
 on the whole image, as a camera would, so that brightness says nothing about the category.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from ._animals import sculpt_animal
-from ._backgrounds import SURROUNDINGS, Light, random_light, render_background
-from ._draw import Array, blur, grid, mix, noise_at, smoothstep, times, unit
-from ._faces import sculpt_portrait
-from ._solid import ALBEDO, FAR, GLOSS, MIRROR, NORMAL, SOFT, Model, Solid
-from ._vehicles import sculpt_vehicle
+from .animals import sculpt_animal
+from .backgrounds import Light, random_light, render_background
+from .draw import Array, Rng, blur, mix, noise_at, smoothstep, times, unit
+from .faces import sculpt_portrait
+from .solid import ALBEDO, FAR, GLOSS, MIRROR, NORMAL, SOFT, Solid
+from .vehicles import sculpt_vehicle
 
-_SCULPTORS: dict[str, Callable[[np.random.Generator, int], Model]] = {
-    "human_faces": sculpt_portrait,
-    "animals": sculpt_animal,
-    "vehicles": sculpt_vehicle,
-}
+_SCULPTORS = {"human_faces": sculpt_portrait, "animals": sculpt_animal, "vehicles": sculpt_vehicle}
 CATEGORIES = tuple(_SCULPTORS)
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What stands before the camera.
+    """What stands before the camera."""
 
-    Attributes:
-        radiance: Linear-light RGB float32 [S, S, 3] in [0, 1]; highlights are clipped.
-        subject: bool [S, S], the pixels of the face, animal or vehicle.
-        category: One of ``CATEGORIES``.
-    """
-
-    radiance: Array
-    subject: Array
-    category: str
+    radiance: Array  # linear-light RGB float32 [S, S, 3] in [0, 1]; highlights are clipped
+    subject: Array  # bool [S, S], the pixels of the face, animal or vehicle
+    category: str  # one of CATEGORIES
 
 
-def render_scene(category: str, rng: np.random.Generator, size: int = 256) -> Scene:
+def render_scene(category: str, rng: Rng, size: int = 256) -> Scene:
     """Render a scene of ``category``; the same generator state always gives the same arrays.
 
     Raises:
@@ -53,24 +42,18 @@ def render_scene(category: str, rng: np.random.Generator, size: int = 256) -> Sc
     if category not in _SCULPTORS:
         raise ValueError(f"unknown category {category!r}; choose from {', '.join(CATEGORIES)}")
     light = random_light(rng)
-    model = _SCULPTORS[category](rng, size)
-    image = render_background(rng, size, light, SURROUNDINGS[category], model.place, model.feet)
-    if model.place in ("ground", "water"):
-        image = _ground_shadow(image, model, light)
-    image = _composite(image, model.solid, light, rng)
-    return Scene(_expose(image, rng), model.solid.alpha > 0.5, category)
-
-
-def _composite(image: Array, solid: Solid, light: Light, rng: np.random.Generator) -> Array:
+    solid, feet = _SCULPTORS[category](rng, size)
     box = solid.window()
-    alpha = solid.alpha[box]
+    image = render_background(rng, size, light, category, feet)
+    if feet is not None:
+        image = _ground_shadow(image, solid, light)
     edge = 0.25 * np.clip(1 - blur(solid.alpha, 0.006)[box], 0, 1)
     shaded = _shade(solid, light, rng, box) + times(blur(image, 0.04)[box], edge)
-    image[box] = mix(image[box], shaded, alpha)
-    return image
+    image[box] = mix(image[box], shaded, solid.alpha[box])
+    return Scene(_expose(image, rng), solid.alpha > 0.5, category)
 
 
-def _shade(solid: Solid, light: Light, rng: np.random.Generator, box: tuple[slice, slice]) -> Array:
+def _shade(solid: Solid, light: Light, rng: Rng, box: tuple[slice, slice]) -> Array:
     """Radiance [h, w, 3] of the visible surface."""
     planes = solid.planes[(slice(None), *box)]
     normal, albedo = unit(planes[NORMAL]), planes[ALBEDO]
@@ -97,11 +80,10 @@ def _shade(solid: Solid, light: Light, rng: np.random.Generator, box: tuple[slic
     return cv2.merge(channels)
 
 
-def _surroundings(normal: Array, light: Light, rng: np.random.Generator) -> list[Array]:
+def _surroundings(normal: Array, light: Light, rng: Rng) -> list[Array]:
     """Colour planes of sky, skyline and ground mirrored by a surface with normals [3, h, w]."""
     side, up = 2 * normal[2] * normal[0], -2 * normal[2] * normal[1]
-    skyline = 0.10 + 0.07 * noise_at("fractal", side * 60 + rng.uniform(0, 512), np.full_like(side, 7.0))
-    above = smoothstep(skyline - 0.04, skyline + 0.04, up)
+    above = smoothstep(0.06, 0.14, up + 0.07 * noise_at("fractal", side * 60 + rng.uniform(0, 512), up))
     clouds = 1.5 + 0.4 * noise_at("cloud", side * 130, up * 130)
     dark = 0.25 + 0.5 * np.clip(-up, 0, 1)
     return [light.ground[c] * dark * (1 - above) + light.sky[c] * clouds * above for c in range(3)]
@@ -109,7 +91,6 @@ def _surroundings(normal: Array, light: Light, rng: np.random.Generator) -> list
 
 def _cast_shadow(solid: Solid, light: Light) -> Array:
     """Share of the key light that reaches each surface point, float32 [S, S]; marched at reduced size."""
-    size = solid.size
     coarse = 112
     depth = cv2.resize(solid.depth, (coarse, coarse), interpolation=cv2.INTER_NEAREST)
     lit = np.ones_like(depth)
@@ -121,33 +102,30 @@ def _cast_shadow(solid: Solid, light: Light) -> Array:
         blocked = np.clip(over / (0.25 * step), 0, 1) * (depth > FAR + 1)
         lit = np.minimum(lit, 1 - blocked)
     lit = cv2.GaussianBlur(lit, (0, 0), 1.1)
-    return cv2.resize(lit, (size, size), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(lit, solid.depth.shape, interpolation=cv2.INTER_LINEAR)
 
 
 def _occlusion(solid: Solid) -> Array:
     """Ambient light left in creases and corners, float32 [S, S]."""
     present = (solid.depth > FAR + 1).astype(np.float32)
     depth = np.where(present > 0, solid.depth, 0).astype(np.float32)
-    shade = np.zeros_like(depth)
-    for sigma, gain in ((0.012, 14.0), (0.04, 6.0)):
-        mean = blur(depth, sigma) / np.maximum(blur(present, sigma), 0.05)
-        shade += gain * np.clip(mean - depth - 0.002, 0, 0.09)
-    return np.exp(-shade)
+    mean = blur(depth, 0.025) / np.maximum(blur(present, 0.025), 0.05)
+    return np.exp(-12 * np.clip(mean - depth - 0.002, 0, 0.12))
 
 
-def _ground_shadow(image: Array, model: Model, light: Light) -> Array:
+def _ground_shadow(image: Array, solid: Solid, light: Light) -> Array:
     """Darken the ground where the surface, projected along the light or straight down, falls on it."""
-    solid, size = model.solid, model.solid.size
-    frame = solid.frame
+    size, frame = solid.size, solid.frame
     points = solid.local()[::2, ::2][solid.alpha[::2, ::2] > 0.5]
     sun = light.direction @ frame.rotation.astype(np.float32)
     sun = sun / max(-float(sun[1]), 0.35)
-    height = np.maximum(-points[:, 1:2], 0)
-    shadow = np.zeros((size, size), np.float32)
-    reach = 0.25 / frame.scale  # height at which a part no longer darkens the ground below it
-    for slope, gain, sigma in ((sun * [1, 0, 1], 0.62 * light.hardness, 0.006), (None, 0.75, 0.012)):
-        fallen = points * [1, 0, 1] - (0 if slope is None else slope * height)
-        weight = np.exp(-((height[:, 0] / reach) ** 2)) if slope is None else np.ones(len(points))
+    height, shadow = np.maximum(-points[:, 1:2], 0), np.zeros((size, size), np.float32)
+    low = np.exp(-((height[:, 0] * frame.scale / 0.25) ** 2))  # only low parts darken the ground below them
+    for slope, weight, gain, sigma in (
+        (sun * [1, 0, 1], np.ones_like(low), 0.62 * light.hardness, 0.006),
+        (np.zeros(3), low, 0.75, 0.012),
+    ):
+        fallen = points * [1, 0, 1] - slope * height
         spot = (frame.origin + frame.scale * fallen @ frame.rotation.T)[:, :2] * (size / 2)
         inside = ((spot >= 0) & (spot < size // 2)).all(axis=1)
         columns, rows = spot[inside].astype(int).T
@@ -156,26 +134,17 @@ def _ground_shadow(image: Array, model: Model, light: Light) -> Array:
         layer = cv2.morphologyEx(layer, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
         layer = blur(cv2.resize(layer, (size, size), interpolation=cv2.INTER_LINEAR), sigma)
         shadow = 1 - (1 - shadow) * (1 - gain * np.clip(layer, 0, 1))
-    shadow *= 0.4 if model.place == "water" else 1.0
     return times(image, 1 - shadow)
 
 
-def _expose(image: Array, rng: np.random.Generator) -> Array:
-    """Meter the whole image, add a slight vignette and roll off the highlights; float32 in [0, 1]."""
-    size = len(image)
-    x, y = grid(size)
-    vignette = 1 - rng.uniform(0.1, 0.5) * ((x - 0.5) ** 2 + (y - 0.5) ** 2)
+def _expose(image: Array, rng: Rng) -> Array:
+    """Meter the whole image, vary the saturation and roll off the highlights; float32 in [0, 1]."""
     means = image.reshape(-1, 3).mean(0)
     target = 0.24 * float(np.exp(rng.normal(0, 0.25)))
     gain = target / float(means @ _LUMA) * (means / means.mean()) ** -0.3
-    image = times(image, vignette) * gain.astype(np.float32)
-    saturation = float(rng.uniform(0.9, 1.2))
-    image = np.maximum(cv2.transform(image, _saturate(saturation)), 0)
+    saturation = rng.uniform(0.9, 1.2)
+    matrix = (saturation * np.eye(3) + (1 - saturation) * _LUMA) * gain
+    image = np.maximum(cv2.transform(image, matrix.astype(np.float32)), 0)
     knee = 0.7
     over = np.maximum(image - knee, 0)
     return np.minimum(np.minimum(image, knee) + over / (1 + over / (1 - knee)), 1)
-
-
-def _saturate(amount: float) -> Array:
-    """Colour matrix [3, 3] that scales the distance from grey."""
-    return (amount * np.eye(3) + (1 - amount) * _LUMA).astype(np.float32)
