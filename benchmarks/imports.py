@@ -22,7 +22,7 @@ GOALS = {"import dfdlib": 2.0, "dfd --help": 0.5}
 PROGRAMS = {
     "python, nothing": "pass",
     "import dfdlib": "import dfdlib",
-    "dfd --help": "import sys; from dfdlib.cli import main; sys.argv[0] = 'dfd'; main(['--help'])",
+    "dfd --help": "import sys; from dfdlib.cli.app import main; sys.argv[0] = 'dfd'; main(['--help'])",
     "import torch": "import torch",
     "dfdlib.predict, first use": "import dfdlib; dfdlib.predict",
 }

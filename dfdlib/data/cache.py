@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from dfdlib.core.errors import ImageError
 from dfdlib.core.files import atomic_path, write_json
 from dfdlib.core.paths import cache_root
-from dfdlib.data.manifest import root_of
+from dfdlib.data.manifest import files_of
 
 CACHE_LIMIT_BYTES = 8 * 2**30
 """Decoded data sets above this size are read from their files each epoch; the cache is kept below it."""
@@ -61,12 +61,12 @@ def _decode(
 
 def _fill(manifest: pd.DataFrame, reader: Reader, file: Path | None, threads: int) -> list[tuple[str, str]]:
     """Decode every image, into `file` where there is one, and return the errors."""
-    root, errors, n = root_of(manifest), [], len(manifest)
+    files, errors, n = files_of(manifest), [], len(manifest)
     chunk = max(1, _CHUNK_BYTES // int(np.prod(reader.shape)))
 
-    def decode(path: str) -> np.ndarray | ImageError:
+    def decode(file: Path) -> np.ndarray | ImageError:
         try:
-            return reader(root / path)
+            return reader(file)
         except ImageError as error:
             return error
 
@@ -75,7 +75,8 @@ def _fill(manifest: pd.DataFrame, reader: Reader, file: Path | None, threads: in
         with progress, ThreadPoolExecutor(threads) as pool:
             for start in range(0, n, chunk):  # in chunks, so that memory stays bounded
                 paths = manifest["path"].iloc[start : start + chunk]
-                for row, (path, image) in enumerate(zip(paths, pool.map(decode, paths), strict=True), start):
+                images = pool.map(decode, files[start : start + chunk])
+                for row, (path, image) in enumerate(zip(paths, images, strict=True), start):
                     if isinstance(image, ImageError):
                         errors.append((path, str(image)))
                     elif pixels is not None:
@@ -106,12 +107,13 @@ def _make_room(needed: int) -> None:
 
 def _cache_key(manifest: pd.DataFrame, reader: Reader) -> str:
     """Hash of what the pixels depend on: the files, their sizes and times, and what is made of them."""
-    root = root_of(manifest)
-    digest = hashlib.blake2b(f"{_CACHE_VERSION} {reader} {root.resolve()}".encode(), digest_size=12)
-    for path in manifest["path"]:
+    digest = hashlib.blake2b(f"{_CACHE_VERSION} {reader}".encode(), digest_size=12)
+    homes = {root: Path(root).resolve() for root in manifest["root"].unique()}
+    for file, root, path in zip(files_of(manifest), manifest["root"], manifest["path"], strict=True):
         try:
-            stat = (root / path).stat()
-            digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode(errors="surrogatepass"))
+            stat = file.stat()
+            facts = f"{stat.st_size}\0{stat.st_mtime_ns}"
         except (OSError, ValueError):  # ValueError: no name that a file can have
-            digest.update(f"{path}\0missing\0".encode(errors="surrogatepass"))
+            facts = "missing"
+        digest.update(f"{homes[root]}\0{path}\0{facts}\0".encode(errors="surrogatepass"))
     return digest.hexdigest()

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from dfdlib.core.errors import DfdError
 from dfdlib.data.cache import Reader, _decode
-from dfdlib.data.manifest import root_of
+from dfdlib.data.manifest import files_of
 from dfdlib.images.decode import read_image
 from dfdlib.images.picture import fit_image, read_picture
 
@@ -127,9 +127,7 @@ class ImageDataset(Dataset):
         if self._pixels is not None:
             images = self._pixels[self._rows[positions]]
         else:
-            root = root_of(self.manifest)
-            names = self.manifest["path"].iloc[positions]
-            images = np.stack([self._reader(root / name) for name in names])
+            images = np.stack([self._reader(file) for file in files_of(self.manifest.iloc[positions])])
         return Batch(
             image=torch.from_numpy(images).movedim(-1, -3),
             fake=self.fake[positions],
@@ -147,11 +145,11 @@ def masks_of(dataset: ImageDataset) -> np.ndarray:
 
     An image that was manipulated as a whole counts as unknown too: no place in it would be wrong.
     """
-    size, root = dataset.size, root_of(dataset.manifest)
+    size = dataset.size
     masks = np.zeros((len(dataset), size, size), bool)
-    names = dataset.manifest["mask"] if "mask" in dataset.manifest else [None] * len(dataset)
-    for mask, name in zip(masks, names, strict=True):
-        if isinstance(name, str):
-            region = fit_image(read_image(root / name), size)[..., 0] > 127
+    files = files_of(dataset.manifest, "mask") if "mask" in dataset.manifest else [None] * len(dataset)
+    for mask, file in zip(masks, files, strict=True):
+        if file is not None:
+            region = fit_image(read_image(file), size)[..., 0] > 127
             mask[:] = region & (not region.all())
     return masks

@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from tqdm.auto import tqdm
 
 from dfdlib.core.errors import ImageError
-from dfdlib.data.manifest import root_of
+from dfdlib.data.manifest import files_of
 from dfdlib.images.decode import decode_image
 
 NEAR = 3
@@ -109,12 +109,12 @@ def image_facts(manifest: pd.DataFrame, workers: int = 0) -> tuple[pd.DataFrame,
         `digest` of the pixels and `hash`, the perceptual hash (Zauner 2010) as uint64. And the files that
         cannot be read, `path` and `error`.
     """
-    root, errors, rows = root_of(manifest), [], []
+    files, errors, rows = files_of(manifest), [], []
     progress = tqdm(desc="auditing", total=len(manifest), unit="image", disable=len(manifest) < 500)
     with progress, ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
         for start in range(0, len(manifest), 1024):  # in chunks, so that few images wait in memory
             paths = manifest["path"].iloc[start : start + 1024]
-            for path, found in zip(paths, pool.map(lambda path: _facts(root / path), paths), strict=True):
+            for path, found in zip(paths, pool.map(_facts, files[start : start + 1024]), strict=True):
                 (errors if isinstance(found, str) else rows).append(
                     (path, found) if isinstance(found, str) else {"path": path, **found}
                 )

@@ -19,7 +19,7 @@ import torch
 from tqdm.auto import tqdm
 
 from dfdlib.core.errors import DfdError, ImageError
-from dfdlib.data.manifest import root_of, subsample
+from dfdlib.data.manifest import files_of, subsample
 from dfdlib.evaluation.bootstrap import bootstrap_metrics, check_resampling, with_ends
 from dfdlib.evaluation.tables import predictions_table
 from dfdlib.images.degrade import DEGRADATIONS, Degradation
@@ -183,7 +183,7 @@ def _logits(
 
     Row 0 is of the images as they are. The error is empty, and the logits are NaN where it is not.
     """
-    root, sizes = root_of(table), sorted({detector.image_size for detector in detectors.values()})
+    files, sizes = files_of(table), sorted({detector.image_size for detector in detectors.values()})
     shape = 1 + len(applied), len(table)
     logits = {name: np.full(shape, np.nan, np.float32) for name in detectors}
     errors: list[str] = []
@@ -191,13 +191,13 @@ def _logits(
     chunk = int(np.clip(_CHUNK_BYTES // pixels, 1, _LARGEST_CHUNK))
     quick = {name: folded(detector, shape[0] * len(table)) for name, detector in detectors.items()}
 
-    def versions(path: str) -> dict[int, np.ndarray] | str:
-        return _versions(root / path, applied, sizes)
+    def versions(file: Path) -> dict[int, np.ndarray] | str:
+        return _versions(file, applied, sizes)
 
     progress = tqdm(desc="degrading", total=len(table), unit="image", leave=False, disable=len(table) < 200)
     with progress, ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(table), chunk):
-            made = list(pool.map(versions, table["path"].iloc[start : start + chunk]))
+            made = list(pool.map(versions, files[start : start + chunk]))
             errors += [one if isinstance(one, str) else "" for one in made]
             places = [start + i for i, one in enumerate(made) if not isinstance(one, str)]
             whole = [one for one in made if not isinstance(one, str)]
