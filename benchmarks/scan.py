@@ -25,7 +25,7 @@ LINKS = 5000
 
 _CHILD = """
 import json, sys, time
-import dfdlib.manifest as manifest
+from dfdlib.data import manifest, scan
 def peak():
     try:  # the resident peak of this program alone; `getrusage` remembers that of its parent
         lines = open("/proc/self/status", encoding="utf-8").read().splitlines()

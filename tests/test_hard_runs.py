@@ -22,10 +22,10 @@ SCRIPT = """
     import torch
     torch.set_num_threads(1)
     from dfdlib import create_detector, fit, predict
-    from dfdlib.config import TrainConfig
-    from dfdlib.datasets import ImageDataset
-    from dfdlib.files import write_csv
-    from dfdlib.manifest import read_manifest
+    from dfdlib.core.files import write_csv
+    from dfdlib.data.dataset import ImageDataset
+    from dfdlib.data.manifest import read_manifest
+    from dfdlib.training.settings import TrainConfig
     images = ImageDataset(read_manifest(sys.argv[1]), 32)
     detector = create_detector("resnet10t", 32, pretrained="none")
     config = TrainConfig(epochs=6, batch_size=8, learning_rate=3e-3, precision="fp32", ema_decay=0.9)

@@ -22,8 +22,8 @@ pytest.importorskip("waitress", reason="needs dfdlib[serve]")
 SCRIPT = """
     import sys
     from dfdlib import create_detector
-    from dfdlib.feedback import FeedbackStore
     from dfdlib.serve import Service, create_app, run_server
+    from dfdlib.serve.feedback import FeedbackStore
     models = {"cnn": create_detector("cnn", 48, pretrained="none")}
     app = create_app(Service(models), FeedbackStore(sys.argv[2]), max_bytes=2 * 2**20)
     run_server(app, port=int(sys.argv[1]))

@@ -223,17 +223,21 @@ def _bound_by_permissions():
 WRITE_ALL = """
 import os, sys
 import pandas
-from dfdlib import DfdError, demo, feedback, files, paths, report, series
-from dfdlib.datasets import ImageDataset
-from dfdlib.manifest import scan
+from dfdlib import DfdError
+from dfdlib.core import files, paths
+from dfdlib.data.dataset import ImageDataset
+from dfdlib.data.scan import scan_images
+from dfdlib.demo.sets import demo_manifest
+from dfdlib.reports import notebooks, report
+from dfdlib.serve.feedback import FeedbackStore
 results = report.Report("04-multitask-effv2", None)
 attempts = [
-    lambda: demo.demo_manifest(20, size=64),
+    lambda: demo_manifest(20, size=64),
     lambda: ImageDataset(scan_images(sys.argv[1]), 16),
     lambda: results.save_table(pandas.DataFrame({"a": [1]}), "a.csv"),
     lambda: files.alone_in(results.out_dir).__enter__(),
-    lambda: feedback.FeedbackStore(paths.data_root() / "feedback.db"),
-    lambda: series.run_notebook(series.notebook_files(["04"])[0]),
+    lambda: FeedbackStore(paths.data_root() / "feedback.db"),
+    lambda: notebooks.run_notebook(notebooks.notebook_files(["04"])[0]),
 ]
 for attempt in attempts[: int(sys.argv[2])]:
     try:

@@ -162,7 +162,6 @@ def calibrate(
     from dfdlib.evaluation.predictions import predict
     from dfdlib.evaluation.tables import with_decision
     from dfdlib.models.checkpoint import save_detector
-    from dfdlib.models.decision import CANT_TELL
 
     (detector,) = load_detectors([model])
     images = _labelled_images(data, split, detector)
@@ -172,7 +171,7 @@ def calibrate(
     detector.decision = decision
     save_detector(detector, out)
     judged = with_decision(judged, decision)
-    given = judged[judged["verdict"] != CANT_TELL]
+    given = judged[judged["verdict"].isin(["real", "fake"])]
     right = float((given["verdict"] == given["label"]).mean())
     worth = {"n": len(judged), "verdicts_given": len(given) / len(judged), "accuracy_of_these": right}
     fitted = {"temperature": decision.temperature, "threshold": decision.threshold, "band": decision.band}

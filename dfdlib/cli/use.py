@@ -249,7 +249,7 @@ def _manifest_of(paths: Sequence[str], videos: bool = True) -> pd.DataFrame:
     """Make a manifest of files, folders and patterns; folders can hold videos too."""
     import pandas as pd
 
-    from dfdlib.data.manifest import root_of
+    from dfdlib.data.manifest import files_of
     from dfdlib.data.scan import scan_images, video_files
 
     tables = []
@@ -263,9 +263,7 @@ def _manifest_of(paths: Sequence[str], videos: bool = True) -> pd.DataFrame:
                 single = video_files(path) if videos else []
                 if not single or _holds_images(path):
                     table = scan_images(path, require_labels=False)
-                    tables.append(
-                        table.assign(path=[str((root_of(table) / name).absolute()) for name in table["path"]])
-                    )
+                    tables.append(table.assign(path=[str(file.absolute()) for file in files_of(table)]))
             rows = [{"path": str(file.absolute()), "group": str(file)} for file in single]
             tables.append(pd.DataFrame(rows, columns=_COLUMNS))
     manifest = pd.concat([table.astype(object) for table in tables], ignore_index=True).drop_duplicates(

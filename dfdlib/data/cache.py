@@ -17,7 +17,7 @@ from dfdlib.core.errors import ImageError
 from dfdlib.core.files import atomic_path, write_json
 from dfdlib.core.parallel import read_ahead
 from dfdlib.core.paths import cache_root
-from dfdlib.data.manifest import root_of
+from dfdlib.data.manifest import files_of
 
 CACHE_LIMIT_BYTES = 8 * 2**30
 """Data sets that are larger when decoded are read from their files each epoch; the cache is kept below it."""
@@ -80,16 +80,16 @@ def _fill(manifest: pd.DataFrame, reader: Reader, file: Path | None, workers: in
 def _decode_all(
     manifest: pd.DataFrame, reader: Reader, pixels: np.ndarray | None, workers: int
 ) -> list[tuple[str, str]]:
-    root, n, errors = root_of(manifest), len(manifest), []
+    n, errors = len(manifest), []
 
-    def decode(path: str) -> np.ndarray | ImageError:
+    def decode(file: Path) -> np.ndarray | ImageError:
         try:
-            return reader(root / path)
+            return reader(file)
         except ImageError as error:
             return error
 
     ahead = max(1, _BYTES_AHEAD // int(np.prod(reader.shape)))
-    decoded = read_ahead(decode, manifest["path"], workers, ahead)
+    decoded = read_ahead(decode, files_of(manifest), workers, ahead)
     progress = tqdm(decoded, f"decoding {reader.kind}s", n, unit=reader.kind, disable=n < 500)
     for row, (path, image) in enumerate(zip(manifest["path"], progress, strict=True)):
         if isinstance(image, ImageError):
@@ -113,12 +113,13 @@ def _make_room(needed: int) -> None:
 
 def _cache_key(manifest: pd.DataFrame, reader: Reader) -> str:
     """Hash what the pixels depend on: the files, their sizes and times, and the reader."""
-    root = root_of(manifest)
-    digest = hashlib.blake2b(f"{_CACHE_VERSION} {reader} {root.resolve()}".encode(), digest_size=12)
-    for path in manifest["path"]:
+    digest = hashlib.blake2b(f"{_CACHE_VERSION} {reader}".encode(), digest_size=12)
+    homes = {root: Path(root).resolve() for root in manifest["root"].unique()}
+    for file, root, path in zip(files_of(manifest), manifest["root"], manifest["path"], strict=True):
         try:
-            stat = (root / path).stat()
-            digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode(errors="surrogatepass"))
+            stat = file.stat()
+            facts = f"{stat.st_size}\0{stat.st_mtime_ns}"
         except (OSError, ValueError):  # ValueError: no name that a file can have
-            digest.update(f"{path}\0missing\0".encode(errors="surrogatepass"))
+            facts = "missing"
+        digest.update(f"{homes[root]}\0{path}\0{facts}\0".encode(errors="surrogatepass"))
     return digest.hexdigest()

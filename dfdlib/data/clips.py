@@ -58,7 +58,6 @@ class ClipDataset(ImageDataset):
         manifest["path"] = [
             f"{video}#{frame}" for video, frame in zip(manifest["video"], manifest["frame"], strict=True)
         ]
-        manifest.attrs = dict(self.manifest.attrs)
         pixels = self._pixels.reshape(-1, *self._pixels.shape[2:])
         rows = (self._rows[:, None] * t + np.arange(t)).reshape(-1)
         return self._with(manifest=manifest, _pixels=pixels, _rows=rows)

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from dfdlib.core.errors import DfdError
 from dfdlib.data.cache import Reader, read_pixels
-from dfdlib.data.manifest import root_of
+from dfdlib.data.manifest import files_of
 from dfdlib.images.decode import read_image
 from dfdlib.images.picture import fit_image, read_picture
 
@@ -127,10 +127,12 @@ class ImageDataset(Dataset):
 
         An image that was manipulated as a whole counts as unknown too: no place in it would be wrong.
         """
-        root, masks = root_of(self.manifest), np.zeros((len(self), self.size, self.size), bool)
-        for mask, name in zip(masks, self.manifest.get("mask", [None] * len(self)), strict=True):
-            if isinstance(name, str):
-                region = fit_image(read_image(root / name), self.size)[..., 0] > 127
+        masks = np.zeros((len(self), self.size, self.size), bool)
+        for mask, file in zip(
+            masks, files_of(self.manifest, "mask") if "mask" in self.manifest else (), strict=False
+        ):
+            if file is not None:
+                region = fit_image(read_image(file), self.size)[..., 0] > 127
                 mask[:] = region & (not region.all())
         return masks
 
@@ -140,9 +142,7 @@ class ImageDataset(Dataset):
         if self._pixels is not None:
             images = self._pixels[self._rows[positions]]
         else:
-            root = root_of(self.manifest)
-            names = self.manifest["path"].iloc[positions]
-            images = np.stack([self._reader(root / name) for name in names])
+            images = np.stack([self._reader(file) for file in files_of(self.manifest.iloc[positions])])
         return Batch(
             image=torch.from_numpy(images).movedim(-1, -3),
             fake=self.fake[positions],

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from dfdlib.core.errors import ImageError
 from dfdlib.core.parallel import read_ahead
-from dfdlib.data.manifest import root_of
+from dfdlib.data.manifest import files_of
 from dfdlib.images.decode import decode_image
 
 NEAR = 3
@@ -41,8 +41,8 @@ def image_facts(manifest: pd.DataFrame, workers: int = 0) -> tuple[pd.DataFrame,
         pixels and `hash`, the perceptual hash (Zauner 2010) as uint64. And the files that cannot be read, `path` and
         `error`.
     """
-    root, n, errors, rows = root_of(manifest), len(manifest), [], []
-    found = read_ahead(lambda path: _facts(root / path), manifest["path"], workers)
+    n, errors, rows = len(manifest), [], []
+    found = read_ahead(_facts, files_of(manifest), workers)
     progress = tqdm(found, "auditing", n, unit="image", disable=n < 500)
     for path, facts in zip(manifest["path"], progress, strict=True):
         if isinstance(facts, str):
@@ -101,9 +101,7 @@ def regroup(manifest: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     graph = coo_array((np.ones(len(rows)), (rows, columns)), (len(names), len(names)))
     component = connected_components(graph, directed=False)[1]
     first = pd.Series(names).groupby(component).first()
-    result = manifest.assign(group=first.loc[component[codes]].to_numpy())
-    result.attrs = dict(manifest.attrs)
-    return result
+    return manifest.assign(group=first.loc[component[codes]].to_numpy())
 
 
 def _facts(path: Path) -> dict[str, object] | str:

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from dfdlib.core.errors import DfdError, ImageError
 from dfdlib.core.parallel import read_ahead
-from dfdlib.data.manifest import root_of, subsample
+from dfdlib.data.manifest import files_of, subsample
 from dfdlib.evaluation.bootstrap import bootstrap_metrics, check_resampling, with_ends
 from dfdlib.evaluation.tables import predictions_table
 from dfdlib.images.degrade import DEGRADATIONS, Degradation
@@ -154,7 +154,6 @@ def predict_degraded(
         warnings.warn(left_out, stacklevel=2)
     readable = [row for row in range(len(known)) if row not in errors]
     known = known.iloc[readable].reset_index(drop=True)
-    known.attrs = dict(table.attrs)
     for name, detector in detectors.items():
         degraded = iter(logits[name][1:])
         for step in steps:
@@ -183,7 +182,7 @@ def _judge_versions(
 
     Logits 0 are of the unmodified images; those of rows that cannot be read are NaN.
     """
-    root, sizes = root_of(table), sorted({detector.image_size for detector in detectors.values()})
+    files, sizes = files_of(table), sorted({detector.image_size for detector in detectors.values()})
     shape = 1 + len(applied), len(table)
     logits = {name: np.full(shape, np.nan, np.float32) for name in detectors}
     errors: dict[int, str] = {}
@@ -191,7 +190,7 @@ def _judge_versions(
     n_at_once = int(np.clip(_BYTES_AT_ONCE // bytes_of_one, 1, _MOST_AT_ONCE))
     quick = {name: folded(detector, shape[0] * len(table)) for name, detector in detectors.items()}
 
-    made = read_ahead(lambda path: _versions(root / path, applied, sizes), table["path"], workers, n_at_once)
+    made = read_ahead(lambda file: _versions(file, applied, sizes), files, workers, n_at_once)
     few = len(table) < 200
     progress = iter(tqdm(made, "degrading", len(table), leave=False, unit="image", disable=few))
     for start in range(0, len(table), n_at_once):

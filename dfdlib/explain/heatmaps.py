@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from dfdlib.core.errors import DfdError, ImageError, did_you_mean, unknown
 from dfdlib.core.machine import keep_freed_memory
 from dfdlib.data.dataset import ImageDataset
-from dfdlib.data.manifest import root_of
+from dfdlib.data.manifest import files_of
 from dfdlib.images.decode import write_image
 from dfdlib.images.picture import overlay, read_picture
 from dfdlib.models.detector import Detector
@@ -165,13 +165,13 @@ def explain_files(
         A row an image: `file`, `overlay` (the name in `out_dir`), `detector` (its position), `p_fake`,
         `prediction`, and `error`, which is empty or says why the file could not be read.
     """
-    rows, root = [], root_of(manifest)
+    rows = []
     detectors = [folded(detector, len(manifest)) for detector in detectors]
-    for i, path in enumerate(manifest["path"]):
+    for i, (path, file) in enumerate(zip(manifest["path"], files_of(manifest), strict=True)):
         row = {"file": path, "overlay": "", "detector": None, "p_fake": np.nan, "prediction": "", "error": ""}
         rows.append(row)
         try:
-            picture = read_picture(root / path)
+            picture = read_picture(file)
             fitted = [picture.fitted(detector.image_size) for detector in detectors]
             image = picture.pixels
         except ImageError as error:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from dfdlib.core.errors import DfdError
 from dfdlib.data.clips import ClipDataset
-from dfdlib.data.manifest import LABELS, root_of
+from dfdlib.data.manifest import LABELS, files_of
 from dfdlib.evaluation.audit import LEAK_FROM, LeakProbe
 from dfdlib.images.decode import read_image
 from dfdlib.plots.style import FAKE, GREY, REAL, _bare, _colour, _kind, _labelled, _shown, _styled
@@ -31,7 +31,6 @@ def image_grid(manifest: pd.DataFrame, n_columns: int = 8, seed: int = 0) -> Fig
         DfdError: No labelled image, or one that cannot be read.
     """
     labelled = _labelled(manifest, "an image grid")
-    root = root_of(manifest)
     categories = sorted(labelled["category"].dropna().unique())[:6] or [None]
     chosen = {
         (category, label): _spread(_part(labelled, category, label), max(1, n_columns // 2), seed)
@@ -47,8 +46,10 @@ def image_grid(manifest: pd.DataFrame, n_columns: int = 8, seed: int = 0) -> Fig
     )
     for row, category in zip(axes, categories, strict=True):
         for label, places in ((LABELS[0], row[:n_real]), (LABELS[1], row[n_real:])):
-            for axis, (_, image) in zip(places, chosen[category, label].iterrows(), strict=False):
-                axis.imshow(read_image(root / image["path"]))
+            images = chosen[category, label]
+            rows = zip(files_of(images), images.iterrows(), strict=True)
+            for axis, (file, (_, image)) in zip(places, rows, strict=False):
+                axis.imshow(read_image(file))
                 axis.set_title(_kind(image), fontsize=8, color=_colour(label))
         row[0].set_ylabel(_shown(category or ""), fontsize=10)
     for axis in axes.flat:

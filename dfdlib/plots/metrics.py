@@ -11,8 +11,6 @@ from dfdlib.evaluation.bootstrap import bootstrap_metrics
 from dfdlib.evaluation.calibration import reliability
 from dfdlib.plots.style import _LEGEND, FAKE, GREY, REAL, _labelled, _styled
 
-"""How figures call the metrics of `metrics.METRICS`."""
-
 
 @_styled
 def reliability_diagram(
@@ -21,7 +19,7 @@ def reliability_diagram(
     """Show how often images of about the same `p_fake` are fake, and below how `p_fake` is distributed.
 
     Args:
-        before: Predictions as the network makes them, see `calibration.with_temperature`.
+        before: Predictions as the network makes them, see `tables.with_decision`.
         after: Predictions of the same images with the fitted temperature.
         n_bins: Bins of about as many images each.
         n_resamples: Bootstrap samples for the interval of the calibration error.

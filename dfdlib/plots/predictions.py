@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix, roc_curve
 
 from dfdlib.core.errors import DfdError
-from dfdlib.data.manifest import LABELS, root_of
+from dfdlib.data.manifest import LABELS, files_of
 from dfdlib.evaluation import bootstrap, metrics
 from dfdlib.images.decode import read_image
 from dfdlib.plots.style import (
@@ -169,9 +169,9 @@ def worst_mistakes(predictions: pd.DataFrame, n: int = 12) -> Figure:
     n_rows = -(-len(shown) // n_columns)
     size = (max(1.9 * n_columns, 4), 2.75 * n_rows + 0.4)
     figure, axes = plt.subplots(n_rows, n_columns, figsize=size, squeeze=False)
-    root = root_of(predictions)
-    for axis, (_, image) in zip(axes.flat, shown.iterrows(), strict=False):
-        axis.imshow(read_image(root / image["path"]))
+    rows = zip(files_of(shown), shown.iterrows(), strict=True)
+    for axis, (file, (_, image)) in zip(axes.flat, rows, strict=False):
+        axis.imshow(read_image(file))
         verdict = f"{image['label']} called {image['predicted']}\np_fake {image['p_fake']:.3f}"
         axis.set_title(verdict, fontsize=8, color=_colour(image["label"]))
         axis.set_xlabel(f"{_kind(image)}\n{_tail(image['path'])}", fontsize=7)

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from dfdlib.core import paths
 from dfdlib.core.errors import DfdError
@@ -19,6 +18,9 @@ from dfdlib.core.machine import versions
 from dfdlib.data.manifest import fingerprint, root_of
 from dfdlib.evaluation import bootstrap, metrics
 from dfdlib.evaluation.tables import public_table
+
+if TYPE_CHECKING:  # the library loads matplotlib when it first draws
+    from matplotlib.figure import Figure
 
 _CONTENTS = {
     "best_model_finetuned.pth": "the detector that learned from its failures",

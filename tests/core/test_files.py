@@ -3,13 +3,16 @@
 import json
 import os
 import stat
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from dfdlib import DfdError
-from dfdlib.core.files import atomic_path, write_csv, write_json, write_text
+from dfdlib.core.files import atomic_path, plain, write_csv, write_json, write_text
+from dfdlib.training.settings import TrainConfig
 
 
 def test_replaces_the_file_and_leaves_nothing_else(tmp_path):
@@ -96,3 +99,25 @@ def _write_half(path, error):
     with atomic_path(path) as temporary:
         temporary.write_text("half")
         raise error
+
+
+def test_plain_values():
+    odd = {
+        "nan": float("nan"),
+        "infinite": np.float32("-inf"),
+        "missing": [pd.NA, pd.NaT, None],
+        "numbers": (np.int64(3), np.float64(0.5), np.bool_(True)),
+        "array": np.array([1.0, np.nan]),
+        "path": Path("a/b"),
+        3: torch.float32,
+    }
+    assert plain(odd) == {
+        "nan": None,
+        "infinite": None,
+        "missing": [None, None, None],
+        "numbers": [3, 0.5, True],
+        "array": [1.0, None],
+        "path": "a/b",
+        "3": "torch.float32",
+    }
+    assert plain(TrainConfig(seed=7))["seed"] == 7

@@ -1,7 +1,5 @@
 """Demo clips and clips as tensors: order tells, nothing else does, and the training loop takes them."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +7,10 @@ import pytest
 from dfdlib import DfdError, create_detector, fit, load_detector, predict
 from dfdlib.data.clips import ClipDataset
 from dfdlib.data.loader import make_loader
+from dfdlib.data.manifest import files_of
 from dfdlib.demo.clips import demo_clips
 from dfdlib.evaluation import metrics
+from dfdlib.evaluation.tables import video_level
 from dfdlib.images.faces import Face
 from dfdlib.images.video import read_frames
 from dfdlib.training.settings import TrainConfig
@@ -31,10 +31,9 @@ def clips(clips_manifest):
 def test_a_pair_is_a_group_and_no_file_size_tells(clips_manifest):
     assert len(clips_manifest) == 80
     assert (clips_manifest.groupby("group")["label"].nunique() == 2).all()
-    root = clips_manifest.attrs["root"]
-    sizes = clips_manifest.assign(size=[Path(root, p).stat().st_size for p in clips_manifest["path"]])
+    sizes = clips_manifest.assign(size=[file.stat().st_size for file in files_of(clips_manifest)])
     assert (sizes.groupby("group")["size"].nunique() == 1).all()
-    assert len(read_frames(f"{root}/{clips_manifest['path'].iloc[0]}", 8)) == 8
+    assert len(read_frames(files_of(clips_manifest)[0], 8)) == 8
 
 
 def test_order_tells_and_its_absence_does_not(clips):
@@ -52,7 +51,7 @@ def test_order_tells_and_its_absence_does_not(clips):
 def test_batches_have_frames(clips):
     batch = next(iter(make_loader(clips, 5)))
     assert batch["image"].shape == (5, 8, 3, 32, 32)
-    frames = read_frames(f"{clips.manifest.attrs['root']}/{clips.manifest['path'].iloc[2]}", 8)
+    frames = read_frames(files_of(clips.manifest)[2], 8)
     assert np.array_equal(batch["image"][2].permute(0, 2, 3, 1), frames)
 
 
@@ -81,12 +80,10 @@ def test_the_training_loop_takes_clips(clips, tmp_path):
 
 def test_broken_videos_are_listed(clips_manifest, tmp_path):
     (tmp_path / "broken.mp4").write_bytes(b"no video")
-    good = f"{clips_manifest.attrs['root']}/{clips_manifest['path'].iloc[0]}"
-    (tmp_path / "good.mp4").write_bytes(Path(good).read_bytes())
+    (tmp_path / "good.mp4").write_bytes(files_of(clips_manifest)[0].read_bytes())
     manifest = pd.DataFrame({"path": ["broken.mp4", "good.mp4"], "label": "real", "group": ["a", "b"]})
     manifest[["category", "split", "generator"]] = None
-    manifest.attrs["root"] = str(tmp_path)
-    clips = ClipDataset(manifest, 32, 4)
+    clips = ClipDataset(manifest.assign(root=str(tmp_path)), 32, 4)
     assert list(clips.unreadable["path"]) == ["broken.mp4"]
     assert len(clips) == 1
 
@@ -103,7 +100,6 @@ class FixedFace:
 
 def test_clips_are_cropped_to_the_face(clips_manifest):
     part = clips_manifest.iloc[:3].reset_index(drop=True)
-    part.attrs = clips_manifest.attrs
     whole, crops = ClipDataset(part, 32, 4), ClipDataset(part, 32, 4, faces=FixedFace((8, 8, 10, 10)))
     assert not np.array_equal(whole.batch([0])["image"], crops.batch([0])["image"])
     with pytest.raises(DfdError, match=r"none of the 3 clips can be read.*shows no face"):
@@ -114,8 +110,8 @@ def test_frames_make_videos(clips):
     part = clips.split("val")
     detector = create_detector("resnet10t", 32, pretrained="none", stages=1)
     frames = predict(detector, part.frames())
-    videos = metrics.video_level(frames)
+    videos = video_level(frames)
     assert list(videos["path"]) == list(part.manifest["path"])
     assert list(videos["label"]) == list(part.manifest["label"])
     assert videos["logit"].iloc[1] == pytest.approx(frames["logit"].iloc[8:16].mean())
-    assert videos.attrs["threshold"] == detector.threshold
+    assert set(videos["threshold"]) == {detector.decision.threshold}

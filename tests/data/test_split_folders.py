@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dfdlib import DfdError
-from dfdlib.data.manifest import read_manifest, write_manifest
+from dfdlib.data.manifest import files_of, read_manifest, root_of, write_manifest
 from dfdlib.data.scan import open_data, scan_images
 from dfdlib.data.split_folders import materialise
 from dfdlib.data.splits import assign_splits
@@ -28,8 +28,9 @@ def manifest(write_images):
 def test_every_image_is_where_its_split_and_label_say(manifest, tmp_path, link):
     made = materialise(manifest, tmp_path / "out", link)
     assert len(made) == len(manifest)
-    for old, new in zip(manifest.itertuples(), made.itertuples(), strict=True):
-        source, target = Path(manifest.attrs["root"], old.path), tmp_path / "out" / new.path
+    rows = zip(manifest.itertuples(), files_of(manifest), made.itertuples(), strict=True)
+    for old, source, new in rows:
+        target = tmp_path / "out" / new.path
         assert target.read_bytes() == source.read_bytes()
         assert new.path.startswith(f"{old.split}/{old.label}/")
         assert source.samefile(target) == link
@@ -63,7 +64,7 @@ def test_a_folder_with_something_in_it_is_left_alone(manifest, tmp_path):
 
 
 def test_a_failure_leaves_nothing_behind(manifest, tmp_path):
-    Path(manifest.attrs["root"], manifest["path"].iloc[5]).unlink()
+    files_of(manifest)[5].unlink()
     with pytest.raises(
         DfdError, match="cannot write the folder .*No such file.*" + re.escape(manifest["path"].iloc[5])
     ):
@@ -75,5 +76,5 @@ def test_a_manifest_elsewhere_finds_its_images(manifest, tmp_path):
     (tmp_path / "reports").mkdir()
     write_manifest(manifest, tmp_path / "reports" / "manifest.csv")
     again = read_manifest(tmp_path / "reports" / "manifest.csv")
-    assert Path(again.attrs["root"]) == Path(manifest.attrs["root"])
+    assert root_of(again) == root_of(manifest)
     pd.testing.assert_frame_equal(again, manifest, check_dtype=False)

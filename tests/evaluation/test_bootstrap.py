@@ -9,7 +9,8 @@ from scipy.special import expit
 from sklearn import metrics as sk
 
 from dfdlib import DfdError
-from dfdlib.evaluation import bootstrap, metrics
+from dfdlib.evaluation import bootstrap, metrics, tables
+from dfdlib.models.decision import Decision
 
 
 @pytest.fixture(autouse=True)
@@ -18,18 +19,37 @@ def _no_warnings(recwarn):
     assert not [str(warning.message) for warning in recwarn]
 
 
-def predictions(n=300, seed=0, group_size=3, decimals=8, scale=1.0):
+def predictions(n=300, seed=0, group_size=3, decimals=8, scale=1.0, threshold=0.5):
     """Calibrated predictions where `scale` is 1."""
     rng = np.random.default_rng(seed)
     logit = rng.normal(0, 2, n)
     fake = rng.random(n) < expit(logit)
+    p_fake = expit(scale * logit).round(decimals)
     return pd.DataFrame(
         {
             "label": np.where(fake, "fake", "real"),
             "group": [f"g{i // group_size}" for i in range(n)],
-            "p_fake": expit(scale * logit).round(decimals),
+            "p_fake": p_fake,
+            "predicted": np.where(p_fake >= threshold, "fake", "real"),
         }
     )
+
+
+def with_generators(n=400, seed=0, group_size=1):
+    """Predictions in random order; fakes of generator `b` are found more easily than those of `a`."""
+    rng = np.random.default_rng(seed)
+    fake = rng.random(n) < 0.4
+    generator = np.where(rng.random(n) < 0.5, "a", "b")
+    logit = rng.normal(0, 1.5, n) + fake * np.where(generator == "b", 2, 2 / 3) - 1
+    table = pd.DataFrame(
+        {
+            "label": np.where(fake, "fake", "real"),
+            "group": [f"g{i // group_size}" for i in range(n)],
+            "generator": np.where(fake, generator, None),
+            "logit": logit,
+        }
+    )
+    return tables.with_decision(table, Decision(0.4))
 
 
 def by_hand(table, bins):
@@ -59,26 +79,27 @@ def by_hand(table, bins):
 def test_every_resample_agrees_with_scikit_learn(decimals):
     table = predictions(120, group_size=4, decimals=decimals, seed=1)
     table["p_fake"] = table["p_fake"].clip(0.01, 0.99)
-    sample, n = bootstrap.sample_of(table, threshold=0.4)
-    resampled = sample.resampled(tuple(bootstrap.METRICS), 12, seed=5)
+    table["predicted"] = np.where(table["p_fake"] >= 0.4, "fake", "real")
+    images, n = bootstrap.scored_images(table)
+    resampled = bootstrap.resample(images, tuple(metrics.METRICS), 12, seed=5).drop(columns="gap_shift")
     groups = table["group"].factorize(sort=True)[0]
-    bins = bootstrap.equal_mass_bins(table["p_fake"].to_numpy())
+    bins = metrics.equal_mass_bins(table["p_fake"].to_numpy())
     draws = np.random.default_rng(5).multinomial(30, np.full(30, 1 / 30), size=12)
     for i, counts in enumerate(draws):
         rows = np.repeat(np.arange(n), counts[groups])
         assert resampled.loc[i].to_dict() == pytest.approx(by_hand(table.iloc[rows], bins[rows]))
-    assert sample.values(tuple(bootstrap.METRICS)) == pytest.approx(by_hand(table, bins))
+    assert images.values(tuple(metrics.METRICS)) == pytest.approx(by_hand(table, bins))
 
 
 def test_the_table_has_its_shape_and_the_ends_are_percentiles():
     table = predictions()
-    result = bootstrap.bootstrap_metrics(table, n_resamples=200, level=0.8, seed=3, threshold=0.4)
-    assert list(result.index) == list(bootstrap.METRICS)
+    result = bootstrap.bootstrap_metrics(table, n_resamples=200, level=0.8, seed=3)
+    assert list(result.index) == list(metrics.METRICS)
     assert list(result) == ["value", "low", "high", "n", "n_groups"]
     assert (result["n"] == 300).all()
     assert (result["n_groups"] == 100).all()
     assert ((result["low"] <= result["value"]) & (result["value"] <= result["high"])).all()
-    resampled = bootstrap.sample_of(table, 0.4)[0].resampled(("brier",), 200, 3)["brier"]
+    resampled = bootstrap.resample(bootstrap.scored_images(table)[0], ["brier"], 200, 3)["brier"]
     assert result.loc["brier", ["low", "high"]].tolist() == pytest.approx(np.quantile(resampled, [0.1, 0.9]))
 
 
@@ -90,8 +111,7 @@ def test_blocks_do_not_matter(monkeypatch):
 
 
 def test_the_threshold_is_the_tables_own():
-    table = predictions()
-    table.attrs["threshold"] = 0.8
+    table = predictions(threshold=0.8)
     result = bootstrap.bootstrap_metrics(table, ["accuracy"], n_resamples=20)
     expected = ((table["p_fake"] >= 0.8) == (table["label"] == "fake")).mean()
     assert result.loc["accuracy", "value"] == pytest.approx(expected)
@@ -127,31 +147,25 @@ def test_ties_and_constant_scores():
 
 def test_broken_input_is_refused():
     table = predictions()
-    with pytest.raises(DfdError, match="no metric is called 'auk'; did you mean `auc`"):
+    with pytest.raises(DfdError, match="unknown metric `auk`; did you mean `auc`"):
         bootstrap.bootstrap_metrics(table, ["auk"])
     with pytest.raises(DfdError, match="look like logits"):
         bootstrap.bootstrap_metrics(table.assign(p_fake=table["p_fake"] + 1))
     with pytest.raises(DfdError, match="1 of 300 scores are NaN"):
         bootstrap.bootstrap_metrics(table.assign(p_fake=table["p_fake"].where(table.index > 0)))
-    with pytest.raises(DfdError, match="lack the columns group"):
-        bootstrap.bootstrap_metrics(table.drop(columns="group"))
+    for column in ("group", "predicted"):
+        with pytest.raises(DfdError, match=f"lack the columns {column}"):
+            bootstrap.bootstrap_metrics(table.drop(columns=column))
     for arguments in ({"n_resamples": 0}, {"level": 95}):
         with pytest.raises(DfdError, match="an interval needs"):
             bootstrap.bootstrap_metrics(table, **arguments)
-
-
-def test_bins_hold_equal_mass_and_never_part_equal_scores():
-    scores = np.random.default_rng(0).random(1000)
-    assert np.bincount(bootstrap.equal_mass_bins(scores, 10)).tolist() == [100] * 10
-    tied = bootstrap.equal_mass_bins(np.repeat([0.1, 0.2, 0.9], [90, 5, 5]), 10)
-    assert [len(set(tied[part])) for part in (slice(90), slice(90, 95), slice(95, None))] == [1, 1, 1]
-    assert len(set(bootstrap.equal_mass_bins(np.array([0.3, 0.3])))) == 1
-    assert len(bootstrap.equal_mass_bins(np.empty(0))) == 0
+        with pytest.raises(DfdError, match="an interval needs"):
+            bootstrap.auc_interval(table, **arguments)
 
 
 def test_the_intervals_cover_the_truth():
     names = ("auc", "ap", "eer", "accuracy", "log_loss", "brier", "ece")
-    truth = bootstrap.sample_of(predictions(100_000, seed=99, scale=1.5))[0].values(names)
+    truth = bootstrap.scored_images(predictions(100_000, seed=99, scale=1.5))[0].values(names)
     inside = []
     for seed in range(60):
         table = bootstrap.bootstrap_metrics(predictions(300, seed, group_size=1, scale=1.5), names, 200)
@@ -173,3 +187,117 @@ def test_ten_thousand_images_take_seconds():
     started = time.process_time()
     bootstrap.bootstrap_metrics(table)
     assert time.process_time() - started < 3  # 0.7 s on an idle core
+
+
+def test_the_interval_agrees_with_a_loop():
+    table = with_generators(60, group_size=3)
+    rng, groups = np.random.default_rng(0), table["group"].factorize(sort=True)[0]
+    members = [np.flatnonzero(groups == group) for group in range(20)]
+    values = []
+    for draws in rng.multinomial(20, np.full(20, 1 / 20), size=50):
+        part = table.iloc[np.concatenate([np.repeat(members[i], k) for i, k in enumerate(draws)])]
+        values.append(sk.roc_auc_score(part["label"] == "fake", part["p_fake"]))
+    expected = np.quantile(values, [0.05, 0.95])
+    assert bootstrap.auc_interval(table, 50, level=0.9) == pytest.approx(expected)
+
+
+def test_the_interval_covers_the_truth():
+    truth = metrics.auc(*_truth_and_score(with_generators(40_000, seed=99)))
+    intervals = [bootstrap.auc_interval(with_generators(150, seed=seed), 300) for seed in range(60)]
+    covered = np.mean([low <= truth <= high for low, high in intervals])
+    assert 0.85 <= covered <= 1
+
+
+def test_the_interval_narrows_with_n_and_repeats_with_the_seed():
+    low, high = bootstrap.auc_interval(with_generators(200))
+    low_more, high_more = bootstrap.auc_interval(with_generators(3200))
+    assert 2 < (high - low) / (high_more - low_more) < 8  # 4 expected
+    assert bootstrap.auc_interval(with_generators(200)) == (low, high)
+    assert bootstrap.auc_interval(with_generators(200), seed=1) != (low, high)
+    assert bootstrap.auc_interval(with_generators(200), level=0.5)[0] > low
+
+
+def test_copies_within_a_group_do_not_narrow_the_interval():
+    table = with_generators(100)
+    copies = pd.concat([table] * 9, ignore_index=True)
+    assert bootstrap.auc_interval(copies) == pytest.approx(bootstrap.auc_interval(table))
+    alone = copies.assign(group=None)  # each an independent image, so they say: the interval is too narrow
+    low, high = bootstrap.auc_interval(table)
+    low_alone, high_alone = bootstrap.auc_interval(alone)
+    assert high_alone - low_alone < 0.5 * (high - low)
+
+
+def test_an_image_without_a_group_stands_for_itself():
+    table = with_generators(100)
+    width = np.ptp(bootstrap.auc_interval(table))
+    assert np.ptp(bootstrap.auc_interval(table.assign(group=None))) == pytest.approx(width, rel=0.15)
+
+
+def test_a_bootstrap_without_both_classes_has_no_interval():
+    table = pd.DataFrame({"label": ["real", "fake"], "p_fake": [0.1, 0.9], "group": ["a", "b"]})
+    table["predicted"] = table["label"]
+    intervals = [bootstrap.auc_interval(table, n_resamples=1, seed=seed) for seed in range(8)]
+    assert {str(low) for low, _ in intervals} == {"nan", "1.0"}
+    assert bootstrap.auc_interval(table, n_resamples=100) == (1, 1)
+
+
+def test_by_generator_judges_against_all_reals():
+    table = with_generators()
+    result = bootstrap.by_generator(table)
+    assert result.index.tolist() == ["a", "b"]
+    for name in "ab":
+        part = table[(table["label"] == "real") | (table["generator"] == name)]
+        fakes = table[table["generator"] == name]
+        assert result.loc[name, "n"] == len(fakes)
+        assert result.loc[name, "auc"] == pytest.approx(
+            sk.roc_auc_score(part["label"] == "fake", part["p_fake"])
+        )
+        assert result.loc[name, "fake_accuracy"] == pytest.approx((fakes["p_fake"] >= 0.4).mean())
+        assert result.loc[name, "mean_p_fake"] == pytest.approx(fakes["p_fake"].mean())
+        assert result.loc[name, "auc_low"] < result.loc[name, "auc"] < result.loc[name, "auc_high"]
+    assert result.loc["b", "auc"] > result.loc["a", "auc"]
+
+
+def test_by_generator_without_generators_is_empty_but_has_its_columns():
+    result = bootstrap.by_generator(with_generators().assign(generator=None))
+    assert result.empty
+    assert "auc" in result
+
+
+@pytest.mark.parametrize("label", ["real", "fake"])
+def test_one_class_has_no_interval(label):
+    table = with_generators()
+    assert np.isnan(bootstrap.auc_interval(table[table["label"] == label])).all()
+
+
+def test_order_and_images_without_a_label_do_not_matter():
+    table = with_generators(group_size=4)
+    shuffled = table.sample(frac=1, random_state=1)
+    assert bootstrap.auc_interval(shuffled) == pytest.approx(bootstrap.auc_interval(table))
+    both = pd.concat([table.assign(label=None, p_fake=0.99), table], ignore_index=True)
+    assert bootstrap.by_generator(both).equals(bootstrap.by_generator(table))
+
+
+def test_by_generator_is_the_bootstrap_of_each_part():
+    table = with_generators()
+    result = bootstrap.by_generator(table)
+    for name in "ab":
+        part = table[(table["label"] == "real") | (table["generator"] == name)]
+        row = bootstrap.bootstrap_metrics(part, ["auc", "fake_accuracy"])
+        assert result.loc[name, ["auc", "auc_low", "auc_high"]].tolist() == pytest.approx(
+            row.loc["auc", ["value", "low", "high"]].tolist()
+        )
+        assert result.loc[name, "fake_accuracy"] == row.loc["fake_accuracy", "value"]
+
+
+def test_intervals_in_one_row():
+    judged = bootstrap.bootstrap_metrics(predictions(), ["auc", "eer"], 20)
+    row = bootstrap.with_ends(judged)
+    assert list(row) == ["auc", "auc_low", "auc_high", "eer", "eer_low", "eer_high"]
+    assert [row["eer"], row["eer_low"], row["eer_high"]] == judged.loc[
+        "eer", ["value", "low", "high"]
+    ].tolist()
+
+
+def _truth_and_score(table):
+    return (table["label"] == "fake").to_numpy(), table["p_fake"].to_numpy()

@@ -1,18 +1,17 @@
 """Calibration: bins and thresholds by hand, the band's promise on both sides of its edges."""
 
-import dataclasses
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import expit, logit
+from scipy.special import expit
 from scipy.stats import binomtest
 from sklearn.calibration import calibration_curve
+from sklearn.metrics import balanced_accuracy_score
 
 from dfdlib import DfdError
-from dfdlib.evaluation import calibration, tables
-from dfdlib.evaluation.calibration import AbstainBand
+from dfdlib.evaluation import calibration, metrics
+from dfdlib.evaluation.tables import with_decision
+from dfdlib.models.decision import CANT_TELL, Decision
 
 
 @pytest.fixture(autouse=True)
@@ -31,11 +30,9 @@ def predictions(n=1000, seed=0, scale=1.0, group_size=1):
             "label": np.where(fake, "fake", "real"),
             "group": [f"g{i // group_size}" for i in range(n)],
             "logit": scale * raw,
-            "p_fake": expit(scale * raw),
         }
     )
-    table.attrs["threshold"] = 0.6
-    return table
+    return with_decision(table, Decision(0.6))
 
 
 def truth_and_score(table):
@@ -72,37 +69,6 @@ def test_reliability_of_little():
         calibration.reliability(predictions().drop(columns="group"))
 
 
-def test_the_calibration_error_is_that_of_the_bins():
-    table = predictions(scale=2)
-    bins = calibration.reliability(table, 12)
-    expected = (bins["n"] * (bins["p_fake"] - bins["share_fake"]).abs()).sum() / 1000
-    assert calibration.ece(*truth_and_score(table), n_bins=12) == pytest.approx(expected)
-    assert calibration.ece([0, 1, 1, 1], [0.5] * 4) == pytest.approx(0.25)
-    assert calibration.ece([1], [0.9]) == pytest.approx(0.1)
-    assert np.isnan(calibration.ece([], []))
-    with pytest.raises(DfdError, match="look like logits"):
-        calibration.ece([1], [1.9])
-
-
-def test_the_temperature_brings_the_error_down_and_changes_no_verdict():
-    table = predictions(4000, scale=3)
-    truth, _ = truth_and_score(table)
-    temperature = calibration.fit_temperature(truth, table["logit"])
-    after = calibration.with_temperature(table, temperature)
-    assert temperature == pytest.approx(3, rel=0.1)
-    assert calibration.ece(*truth_and_score(table)) > 0.1
-    assert calibration.ece(*truth_and_score(after)) < 0.03
-    called = [one["p_fake"] >= one.attrs["threshold"] for one in (table, after)]
-    assert (called[0] == called[1]).all()
-    assert logit(after.attrs["threshold"]) == pytest.approx(logit(0.6) / temperature)
-    assert table.attrs["threshold"] == 0.6
-    back = calibration.with_temperature(after, 1 / temperature)
-    assert back["p_fake"].to_numpy() == pytest.approx(table["p_fake"].to_numpy())
-    for wrong in (0, -1, np.nan, np.inf):
-        with pytest.raises(DfdError, match="a number above 0"):
-            calibration.with_temperature(table, wrong)
-
-
 def test_the_threshold_for_false_alarms_by_hand():
     truth, p_fake = [0, 0, 0, 0, 1, 1], [0.1, 0.2, 0.4, 0.8, 0.5, 0.9]
     chosen = [
@@ -120,7 +86,7 @@ def test_the_false_alarms_are_kept_and_no_fake_is_given_away(rate, decimals):
     called = p_fake >= threshold
     assert called[truth == 0].mean() <= rate
     assert called[truth == 1].mean() == pytest.approx(
-        bootstrap.hit_rate_at(*bootstrap.curves(truth, p_fake), rate)[0]
+        metrics.tpr_at_fpr(*metrics.curves(truth, p_fake), rate)[0]
     )
 
 
@@ -134,63 +100,129 @@ def test_false_alarms_that_cannot_be_promised_are_refused():
     assert near < calibration.threshold_for_false_alarms([0, 1], [near, 1], 0) <= 1
 
 
-def verdicts(p_fake, band, threshold=0.5):
-    return tables.verdicts(p_fake, threshold, (band.low, band.high))
+def test_a_band_of_nonsense_is_refused():
+    for truth, threshold, accuracy in (([], 0.5, 0.9), ([1], 0, 0.9), ([1], 2, 0.9), ([1], 0.5, 90)):
+        with pytest.raises(DfdError, match="a band needs images"):
+            calibration.abstain_band(truth, [0.5] * len(truth), threshold, accuracy)
+
+
+def test_the_threshold_is_the_middle_of_the_best_gap():
+    assert calibration.choose_threshold([1, 0, 1, 0], [0.9, 0.2, 0.6, 0.1]) == pytest.approx(0.4)
+    # both cuts make one mistake; the wider gap wins
+    assert calibration.choose_threshold([0, 1, 0, 1], [0.1, 0.2, 0.3, 0.9]) == pytest.approx(0.6)
+    assert calibration.choose_threshold([1, 1], [0.9, 0.8]) == 0.5
+    assert calibration.choose_threshold([], []) == 0.5
+
+
+def test_the_threshold_has_the_best_balanced_accuracy():
+    truth, p_fake = truth_and_score(predictions(300, seed=3))
+    p_fake = np.round(p_fake, 2)
+    chosen = balanced_accuracy_score(truth, p_fake >= calibration.choose_threshold(truth, p_fake))
+    best = max(balanced_accuracy_score(truth, p_fake >= cut) for cut in np.linspace(-0.005, 1.005, 102))
+    assert chosen == pytest.approx(best)
+
+
+def test_the_threshold_splits_neighbouring_floats():
+    real, fake = np.nextafter(np.nextafter(1, 0), 0), np.nextafter(1, 0)
+    assert real < calibration.choose_threshold([0, 1], [real, fake]) <= fake
+
+
+def test_the_temperature_is_found_again():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, 20_000)
+    truth = rng.random(20_000) < expit(logits)
+    for temperature in (0.5, 1, 3):
+        assert calibration.fit_temperature(truth, logits * temperature) == pytest.approx(
+            temperature, rel=0.05
+        )
+
+
+def test_the_temperature_stays_in_its_range():
+    low, high = calibration.TEMPERATURES
+    assert calibration.fit_temperature([0, 1, 1, 0], [-3, 5, 2, -1]) == pytest.approx(low, rel=1e-3)
+    assert calibration.fit_temperature([0, 1, 1, 0], [30, -50, -20, 10]) == pytest.approx(high, rel=1e-3)
+    assert calibration.fit_temperature([1, 1], [3, 4]) == 1
+    with pytest.raises(DfdError, match="infinite"):
+        calibration.fit_temperature([0, 1], [-np.inf, 1])
+
+
+def test_the_error_is_that_of_the_table_of_reliability():
+    table = predictions(scale=2)
+    bins = calibration.reliability(table, metrics.ECE_BINS)
+    expected = (bins["n"] * (bins["p_fake"] - bins["share_fake"]).abs()).sum() / 1000
+    assert metrics.binary_metrics(table)["ece"] == pytest.approx(expected)
+
+
+def test_the_temperature_brings_the_error_down_and_changes_no_order():
+    table = predictions(4000, scale=3)
+    truth, p_fake = truth_and_score(table)
+    temperature = calibration.fit_temperature(truth, table["logit"])
+    after = with_decision(table, Decision(0.6, temperature))
+    assert temperature == pytest.approx(3, rel=0.1)
+    before, then = metrics.binary_metrics(table), metrics.binary_metrics(after)
+    assert before["ece"] > 0.1
+    assert then["ece"] < 0.03
+    assert then["auc"] == before["auc"]
+    assert after["logit"].equals(table["logit"])
+    back = with_decision(after, Decision(0.6))
+    assert back["p_fake"].to_numpy() == pytest.approx(p_fake)
 
 
 def test_the_band_by_hand():
     p_fake = np.array([0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9])
     band = calibration.abstain_band([0, 0, 0, 1, 0, 1, 1, 1], p_fake, 0.5, 0.9)
-    assert (band.low, band.high) == pytest.approx((0.35, 0.65))
-    assert (band.accuracy, band.coverage, band.n) == (1, 0.75, 8)
-    said = verdicts([0.1, band.low, 0.5, band.high, 1], band)
+    assert band == pytest.approx((0.35, 0.65))
+    said = Decision(0.5, band=band).verdicts([0.1, band[0], 0.5, band[1], 1])
     assert said.tolist() == ["real", "can't tell", "can't tell", "fake", "fake"]
+    assert (Decision(0.5, band=band).verdicts(p_fake) != CANT_TELL).mean() == 0.75
 
 
 def test_the_band_keeps_its_promise():
-    table = predictions(3000, seed=1)
-    truth, p_fake = truth_and_score(table)
+    truth, p_fake = truth_and_score(predictions(3000, seed=1))
     band = calibration.abstain_band(truth, p_fake, 0.5, 0.9)
-    said = verdicts(p_fake, band)
+    said = Decision(0.5, band=band).verdicts(p_fake)
     right = (p_fake >= 0.5) == truth
     for side in (p_fake >= 0.5, p_fake < 0.5):
-        assert (
-            right[side & (said == "can't tell")].mean() < 0.9 <= right[side & (said != "can't tell")].mean()
-        )
+        assert right[side & (said == CANT_TELL)].mean() < 0.9 <= right[side & (said != CANT_TELL)].mean()
     # calibrated scores are right with their own probability
-    assert (band.low, band.high) == pytest.approx((0.1, 0.9), abs=0.05)
-    assert band.accuracy == pytest.approx(right[said != "can't tell"].mean())
-    assert band.coverage == pytest.approx((said != "can't tell").mean())
+    assert band == pytest.approx((0.1, 0.9), abs=0.05)
     wider = calibration.abstain_band(truth, p_fake, 0.5, 0.97)
-    assert wider.low < band.low < band.high < wider.high
+    assert wider[0] < band[0] < band[1] < wider[1]
 
 
 def test_the_band_starts_at_the_threshold():
     truth, p_fake = truth_and_score(predictions(3000, seed=1))
-    band = calibration.abstain_band(truth, p_fake, 0.2, 0.9)
-    assert band.low <= 0.2 < 0.85 < band.high
+    low, high = calibration.abstain_band(truth, p_fake, 0.2, 0.9)
+    assert low <= 0.2 < 0.85 < high
     none = calibration.abstain_band(truth, p_fake, 0.5, 0)
-    assert (none.low, none.high, none.coverage) == (0.5, 0.5, 1)
-    assert verdicts([0.499, 0.5], none).tolist() == ["real", "fake"]
+    assert none == (0.5, 0.5)
+    assert Decision(0.5, band=none).verdicts([0.499, 0.5]).tolist() == ["real", "fake"]
 
 
 def test_where_nothing_is_sure_no_verdict_is_given():
     band = calibration.abstain_band([1, 1, 0, 0], [0, 0.2, 0.8, 1], 0.5, 0.9)
-    assert (band.low, band.coverage) == (0, 0)
-    assert np.isnan(band.accuracy)
-    assert set(verdicts([0, 0.2, 0.5, 1], band)) == {"can't tell"}
+    assert band[0] == 0
+    assert band[1] > 1
+    assert set(Decision(0.5, band=band).verdicts([0, 0.2, 0.5, 1])) == {CANT_TELL}
     one_side = calibration.abstain_band([0, 0], [0.1, 0.2], 0.5, 0.9)  # no fake verdict was ever tried
-    assert verdicts([0.1, 0.9], one_side).tolist() == ["real", "can't tell"]
+    assert Decision(0.5, band=one_side).verdicts([0.1, 0.9]).tolist() == ["real", "can't tell"]
 
 
-def test_the_band_can_be_stored():
+def test_the_band_is_of_plain_numbers():
     band = calibration.abstain_band(*truth_and_score(predictions()), 0.5, 0.99)
-    again = AbstainBand(**json.loads(json.dumps(dataclasses.asdict(band))))
-    assert again == band
-    assert all(type(value) in (float, int) for value in dataclasses.asdict(band).values())
+    assert all(type(value) is float for value in band)
 
 
-def test_a_band_of_nonsense_is_refused():
-    for truth, threshold, accuracy in (([], 0.5, 0.9), ([1], 0, 0.9), ([1], 2, 0.9), ([1], 0.5, 90)):
-        with pytest.raises(DfdError, match="a band needs images"):
-            calibration.abstain_band(truth, [0.5] * len(truth), threshold, accuracy)
+def test_a_decision_is_fitted_by_its_parts():
+    table = predictions(2000, seed=2, scale=2)
+    truth, logits = truth_and_score(table)[0], table["logit"].to_numpy()
+    fitted = calibration.calibrate(truth, logits)
+    assert fitted.temperature == calibration.fit_temperature(truth, logits) == pytest.approx(2, rel=0.15)
+    p_fake = fitted.p_fake(logits)
+    assert fitted.threshold == calibration.choose_threshold(truth, p_fake)
+    assert fitted.band == calibration.abstain_band(truth, p_fake, fitted.threshold, 0.9)
+    strict = calibration.calibrate(truth, logits, false_alarms=0.02, min_accuracy=0.95)
+    assert strict.temperature == fitted.temperature
+    assert strict.is_fake(p_fake)[truth == 0].mean() <= 0.02
+    assert strict.threshold > fitted.threshold
+    assert strict.band == calibration.abstain_band(truth, p_fake, strict.threshold, 0.95)

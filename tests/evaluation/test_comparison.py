@@ -8,6 +8,7 @@ from scipy.special import expit
 from dfdlib import DfdError
 from dfdlib.evaluation import bootstrap
 from dfdlib.evaluation.comparison import Comparison, paired_bootstrap
+from dfdlib.evaluation.metrics import METRICS
 
 # 43 patients of DeLong et al. 1988: albumin, total protein, K-G score, benefit from surgery.
 PATIENTS = """
@@ -45,7 +46,11 @@ def tables(n=200, seed=0, better=1.0, group_size=1):
             "group": [f"g{i // group_size}" for i in range(n)],
         }
     )
-    return [table.assign(p_fake=expit(score - 0.5)) for score in scores]
+    return [called(table.assign(p_fake=expit(score - 0.5)), 0.5) for score in scores]
+
+
+def called(table, threshold):
+    return table.assign(predicted=np.where(table["p_fake"] >= threshold, "fake", "real"))
 
 
 def test_equal_detectors_are_told_apart_as_seldom_as_promised():
@@ -59,10 +64,10 @@ def test_equal_detectors_are_told_apart_as_seldom_as_promised():
 def test_the_paired_bootstrap_agrees_with_a_loop(metric):
     a, b = tables(60, group_size=3)
     result = paired_bootstrap(a, b, metric, n_resamples=40, level=0.9, seed=2)
-    samples = [bootstrap.sample_of(table)[0] for table in (a, b)]
+    samples = [bootstrap.scored_images(table)[0] for table in (a, b)]
     values = []
     for draws in np.random.default_rng(2).multinomial(20, np.full(20, 1 / 20), size=40):
-        one, other = (bootstrap.METRICS[metric](sample.weigh(draws[None]))[0] for sample in samples)
+        one, other = (METRICS[metric].of(sample.weigh(draws[None]))[0] for sample in samples)
         values.append(other - one)
     assert (result.low, result.high) == pytest.approx(tuple(np.quantile(values, [0.05, 0.95])))
     tail = min(np.mean(np.array(values) <= 0), np.mean(np.array(values) >= 0))
@@ -85,7 +90,7 @@ def test_order_and_groups_of_the_second_table_do_not_matter():
 
 def test_each_detector_keeps_its_threshold():
     a, b = tables(90)
-    a.attrs["threshold"], b.attrs["threshold"] = 0.3, 0.7
+    a, b = called(a, 0.3), called(b, 0.7)
     result = paired_bootstrap(a, b.sample(frac=1, random_state=0), "accuracy", n_resamples=20)
     truth = a["label"] == "fake"
     assert result.a == pytest.approx(((a["p_fake"] >= 0.3) == truth).mean())
@@ -120,7 +125,7 @@ def test_tables_of_different_images_are_refused():
         paired_bootstrap(a, pd.concat([b, b.tail(1)]))
     with pytest.raises(DfdError, match="real in one table and fake in the other"):
         paired_bootstrap(a, b.assign(label=b["label"].iloc[::-1].to_numpy()))
-    with pytest.raises(DfdError, match="no metric is called"):
+    with pytest.raises(DfdError, match="unknown metric `precision`"):
         paired_bootstrap(a, b, "precision")
     with pytest.raises(DfdError, match="an interval needs"):
         paired_bootstrap(a, b, n_resamples=0)

@@ -8,9 +8,9 @@ from sklearn.metrics import roc_auc_score
 
 from dfdlib import DfdError, create_detector, plots, predict
 from dfdlib.data.dataset import ImageDataset
-from dfdlib.evaluation import metrics
-from dfdlib.evaluation.bootstrap import bootstrap_metrics
-from dfdlib.evaluation.generalisation import NOTHING, cross_dataset, leave_one_out, leave_one_out_matrix
+from dfdlib.evaluation.bootstrap import bootstrap_metrics, by_generator
+from dfdlib.evaluation.generalisation import NOTHING, cross_dataset, leave_one_out
+from dfdlib.models.decision import Decision
 
 FAMILIES = ("swap", "gan", "inpaint")
 
@@ -27,7 +27,7 @@ def detectors():
         "small": create_detector("resnet10t", 32, pretrained="none", seed=1),
         "large": create_detector("resnet10t", 48, ("faces", "animals"), pretrained="none", seed=2),
     }
-    made["small"].threshold, made["small"].temperature = 0.45, 1.5
+    made["small"].decision = Decision(0.45, 1.5)
     return made
 
 
@@ -41,7 +41,8 @@ def scores(left_out, n=240, seed=0):
     table = pd.DataFrame({"path": [f"{i}.png" for i in range(n)], "label": label, "generator": generator})
     table["group"] = [f"g{i // 2}" for i in range(n)]
     noise = np.random.default_rng(len(left_out)).normal(0, 1, n)
-    return table.assign(p_fake=expit(2 * found + noise - 1))
+    p_fake = expit(2 * found + noise - 1)
+    return table.assign(p_fake=p_fake, predicted=np.where(p_fake >= 0.5, "fake", "real"))
 
 
 @pytest.fixture
@@ -52,8 +53,7 @@ def photos(write_images):
     table = pd.DataFrame(columns)
     table["group"] = [f"g{i // 2}" for i in range(24)]
     table["split"] = np.repeat(["val", "test"], [8, 16])
-    table.attrs["root"] = str(write_images(names))
-    return table
+    return table.assign(root=str(write_images(names)))
 
 
 @pytest.fixture
@@ -75,9 +75,9 @@ def test_cross_dataset_agrees_with_judging_one_by_one(detectors, photos):
         for name in names:
             ends = [row[name], row[f"{name}_low"], row[f"{name}_high"]]
             assert ends == pytest.approx(judged.loc[name, ["value", "low", "high"]].tolist())
-        right = (predictions["p_fake"] >= detector.threshold) == (predictions["label"] == "fake")
+        right = (predictions["p_fake"] >= detector.decision.threshold) == (predictions["label"] == "fake")
         assert row["accuracy"] == pytest.approx(right.mean())
-        assert row["threshold"] == detector.threshold
+        assert row["threshold"] == detector.decision.threshold
         counts = part["label"].value_counts()
         assert (row["n"], row["n_real"], row["n_fake"]) == (len(part), counts["real"], counts["fake"])
         assert row["n_groups"] == part["group"].nunique()
@@ -110,49 +110,55 @@ def test_cross_dataset_refuses_what_it_cannot_judge(detectors, photos):
             wrong()
 
 
+def matrix_of(cells):
+    """Return the cells as a table: who was left out, down, and who was tested, across."""
+    matrix = cells.pivot(index="left_out", columns="generator", values="auc")
+    return matrix.loc[cells["left_out"].unique(), cells["generator"].unique()]
+
+
 def test_each_cell_is_the_auc_of_its_fakes_against_all_real_images(each):
-    matrix = leave_one_out_matrix(each)
+    cells = leave_one_out(each, resamples=10)
+    matrix = matrix_of(cells)
     assert list(matrix.index) == [NOTHING, *FAMILIES]
     assert list(matrix.columns) == list(FAMILIES), "the diagonal below the first row was never seen"
-    assert (matrix.index.name, matrix.columns.name) == ("left_out", "generator")
     for left_out, row in matrix.iterrows():
         table = each[left_out]
         for family, value in row.items():
             part = table[(table["label"] == "real") | (table["generator"] == family)]
             assert value == pytest.approx(roc_auc_score(part["label"] == "fake", part["p_fake"]))
             assert (value < 0.7) == (left_out == family)
-        assert row.to_dict() == pytest.approx(metrics.by_generator(table)["auc"].to_dict())
-    assert matrix.attrs == {"n_fake": dict.fromkeys(FAMILIES, 40), "n_real": 120}
+        assert row.to_dict() == pytest.approx(by_generator(table)["auc"].to_dict())
+    assert (set(cells["n_fake"]), set(cells["n_real"])) == ({40}, {120})
 
 
 def test_families_of_which_no_detector_lacks_one_come_last(each):
-    matrix = leave_one_out_matrix({name: each[name] for name in ("inpaint", "swap")})
+    matrix = matrix_of(leave_one_out({name: each[name] for name in ("inpaint", "swap")}, resamples=10))
     assert list(matrix.columns) == ["inpaint", "swap", "gan"]
     assert matrix.shape == (2, 3)
 
 
 def test_order_of_rows_and_images_without_family_or_label_do_not_matter(each):
-    expected = leave_one_out_matrix(each)
+    expected = leave_one_out(each, resamples=10)
     shuffled = {name: table.sample(frac=1, random_state=i) for i, (name, table) in enumerate(each.items())}
-    pd.testing.assert_frame_equal(leave_one_out_matrix(shuffled), expected)
-    more = pd.DataFrame(
-        {"path": ["u.png", "f.png"], "label": [None, "fake"], "generator": None, "group": "x", "p_fake": 0.5}
+    pd.testing.assert_frame_equal(leave_one_out(shuffled, resamples=10), expected)
+    more = pd.DataFrame({"path": ["u.png", "f.png"], "label": [None, "fake"], "generator": None}).assign(
+        group="x", p_fake=0.5, predicted="fake"
     )
     wider = {name: pd.concat([table, more]) for name, table in each.items()}
-    pd.testing.assert_frame_equal(leave_one_out_matrix(wider), expected)
+    pd.testing.assert_frame_equal(leave_one_out(wider, resamples=10), expected)
 
 
 def test_cells_with_their_intervals(each):
-    matrix, cells = leave_one_out_matrix(each), leave_one_out(each, resamples=40, seed=2)
+    cells = leave_one_out(each, resamples=40, seed=2)
     assert len(cells) == 12
     assert cells["unseen"].sum() == 3
     for cell in cells.itertuples():
-        assert cell.auc == matrix.loc[cell.left_out, cell.generator]
         assert cell.unseen == (cell.left_out == cell.generator)
         table = each[cell.left_out]
         part = table[(table["label"] == "real") | (table["generator"] == cell.generator)]
         row = bootstrap_metrics(part, ["auc"], 40, seed=2).loc["auc"]
-        assert (cell.auc_low, cell.auc_high) == pytest.approx((row["low"], row["high"]))
+        ours, theirs = (cell.auc, cell.auc_low, cell.auc_high), row[["value", "low", "high"]]
+        assert ours == pytest.approx(tuple(theirs))
         assert (cell.n_fake, cell.n_real, cell.n_groups) == (40, 120, row["n_groups"])
     with pytest.raises(DfdError, match="needs resamples"):
         leave_one_out(each, resamples=0)
@@ -169,12 +175,13 @@ def test_scores_that_do_not_fit_together_are_refused(each):
         ({"swap": swap.drop(columns="generator")}, "lack the columns generator"),
     ):
         with pytest.raises(DfdError, match=message):
-            leave_one_out_matrix(wrong)
+            leave_one_out(wrong)
 
 
 def test_the_heat_map_shows_every_cell_and_frames_the_unseen(each):
-    matrix = leave_one_out_matrix(each)
-    axis = plots.generalisation_matrix(matrix).axes[0]
+    cells = leave_one_out(each, resamples=10)
+    matrix = matrix_of(cells)
+    axis = plots.generalisation_matrix(cells).axes[0]
     texts = [text.get_text() for text in axis.texts]
     assert texts == [f"{value:.3f}" for value in matrix.to_numpy().ravel()]
     assert [tick.get_text() for tick in axis.get_yticklabels()] == list(matrix.index)
@@ -185,13 +192,12 @@ def test_the_heat_map_shows_every_cell_and_frames_the_unseen(each):
 
 
 def test_the_heat_map_takes_data_sets_and_gaps():
-    matrix = pd.DataFrame(
-        {"mine": [0.9, np.nan], "cost_$": [0.4, 0.8]}, index=pd.Index(["a", "b"], name="detector")
-    )
-    axis = plots.generalisation_matrix(matrix.rename_axis(columns="dataset")).axes[0]
+    rows = [("a", "mine", 0.9), ("a", "cost_$", 0.4), ("b", "mine", np.nan), ("b", "cost_$", 0.8)]
+    table = pd.DataFrame(rows, columns=["detector", "dataset", "auc"]).assign(n_fake=20, n_real=1000)
+    axis = plots.generalisation_matrix(table).axes[0]
     assert [text.get_text() for text in axis.texts] == ["0.900", "0.400", "0.800", "–"]
-    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["mine", r"cost \$"]
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["mine\nn = 20", "cost \\$\nn = 20"]
     assert (axis.get_xlabel(), axis.get_ylabel(), axis.get_title()) == ("tested on", "detector", "AUC")
     assert not axis.patches
     with pytest.raises(DfdError, match="nothing to draw"):
-        plots.generalisation_matrix(matrix * np.nan)
+        plots.generalisation_matrix(table.assign(auc=np.nan))

@@ -1,7 +1,5 @@
 """Metrics: the limits, ties and lacking classes by hand, the rest against scikit-learn."""
 
-import time
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +8,7 @@ from scipy.special import expit
 from sklearn import metrics as sk
 
 from dfdlib import DfdError
-from dfdlib.evaluation import bootstrap, calibration, metrics
+from dfdlib.evaluation import calibration, metrics
 
 
 @pytest.fixture(autouse=True)
@@ -19,27 +17,26 @@ def _no_warnings(recwarn):
     assert not [str(warning.message) for warning in recwarn]
 
 
-def predictions(n=400, seed=0, shift=2.0, group_size=1, threshold=0.4):
+def predictions(n=400, seed=0, shift=2.0, threshold=0.4):
     """A predictions table in random order; fakes of generator `b` are found more easily than those of `a`."""
     rng = np.random.default_rng(seed)
     fake = rng.random(n) < 0.4
     generator = np.where(rng.random(n) < 0.5, "a", "b")
     logit = rng.normal(0, 1.5, n) + fake * np.where(generator == "b", shift, shift / 3) - 1
-    table = pd.DataFrame(
+    return pd.DataFrame(
         {
             "path": [f"{i}.png" for i in range(n)],
             "label": np.where(fake, "fake", "real"),
             "category": rng.choice(["animals", "vehicles"], n),
             "split": "test",
-            "group": [f"g{i // group_size}" for i in range(n)],
+            "group": [f"g{i}" for i in range(n)],
             "generator": np.where(fake, generator, None),
             "logit": logit,
             "p_fake": expit(logit),
             "predicted": np.where(expit(logit) >= threshold, "fake", "real"),
+            "threshold": threshold,
         }
     )
-    table.attrs["threshold"] = threshold
-    return table
 
 
 def test_limits():
@@ -90,7 +87,7 @@ def test_metrics_agree_with_scikit_learn_at_the_threshold():
             "fake_accuracy": sk.recall_score(truth, called),
             "log_loss": sk.log_loss(truth, p_fake),
             "brier": sk.brier_score_loss(truth, p_fake),
-            "ece": calibration.ece(truth, p_fake),
+            "ece": ece(truth, p_fake),
             "threshold": 0.4,
             "n": 400,
             "n_real": int((~truth).sum()),
@@ -99,8 +96,15 @@ def test_metrics_agree_with_scikit_learn_at_the_threshold():
     )
 
 
+def ece(truth, p_fake):
+    """Compute the calibration error in bins of equal mass, one after the other."""
+    bins = metrics.equal_mass_bins(np.asarray(p_fake))
+    gaps = [(p_fake - truth)[bins == i].sum() for i in np.unique(bins)]
+    return np.abs(gaps).sum() / len(truth)
+
+
 def tpr_at_fpr(truth, score, rate):
-    return float(bootstrap.hit_rate_at(*bootstrap.curves(*bootstrap.checked(truth, score)), rate)[0])
+    return float(metrics.tpr_at_fpr(*metrics.curves(*metrics.checked(truth, score)), rate)[0])
 
 
 def hit_rate(truth, score, rate):
@@ -127,10 +131,9 @@ def test_the_hit_rate_by_hand():
 
 
 def test_order_does_not_matter():
-    table = predictions(group_size=4)
+    table = predictions()
     shuffled = table.sample(frac=1, random_state=1)
     assert metrics.binary_metrics(shuffled) == pytest.approx(metrics.binary_metrics(table))
-    assert metrics.auc_interval(shuffled) == pytest.approx(metrics.auc_interval(table))
 
 
 def test_swapped_labels_turn_the_numbers_round():
@@ -141,11 +144,13 @@ def test_swapped_labels_turn_the_numbers_round():
     assert wrong["accuracy"] == pytest.approx(1 - right["accuracy"])
 
 
-def test_an_image_at_the_threshold_is_called_fake():
-    table = pd.DataFrame({"label": ["fake", "real"], "p_fake": [0.5, 0.5]})
+def test_what_an_image_was_called_is_taken_from_the_table():
+    table = pd.DataFrame({"label": ["fake", "real"], "p_fake": [0.5, 0.5], "predicted": "fake"})
     assert metrics.binary_metrics(table)["fake_accuracy"] == 1
     assert metrics.binary_metrics(table)["real_accuracy"] == 0
-    assert metrics.binary_metrics(table, threshold=0.6)["fake_accuracy"] == 0
+    assert np.isnan(metrics.binary_metrics(table)["threshold"]), "a threshold that is not stated"
+    called_real = metrics.binary_metrics(table.assign(predicted="real", threshold=0.6))
+    assert (called_real["fake_accuracy"], called_real["threshold"]) == (0, 0.6)
 
 
 @pytest.mark.parametrize("label", ["real", "fake"])
@@ -155,23 +160,21 @@ def test_one_class_has_an_accuracy_but_no_ranking(label):
     for name in ("auc", "ap", "eer", "balanced_accuracy", "tpr_at_1_fpr", "tpr_at_5_fpr"):
         assert np.isnan(scores[name])
     assert 0 < scores["accuracy"] == scores[f"{label}_accuracy"]
-    assert np.isnan(metrics.auc_interval(table[table["label"] == label])).all()
 
 
 def test_one_image_and_none():
     assert metrics.binary_metrics(predictions().head(1))["n"] == 1
     scores = metrics.binary_metrics(predictions().head(0))
     assert scores["n"] == 0
-    assert np.isnan([scores[name] for name in bootstrap.METRICS]).all()
+    assert np.isnan([scores[name] for name in metrics.METRICS]).all()
 
 
 def test_images_without_a_label_are_left_out():
     table = predictions()
     more = table.assign(label=None, p_fake=0.99)
     both = pd.concat([more, table], ignore_index=True)
-    both.attrs = table.attrs
     assert metrics.binary_metrics(both) == pytest.approx(metrics.binary_metrics(table))
-    assert metrics.by_generator(both).equals(metrics.by_generator(table))
+    assert metrics.by_category(both).equals(metrics.by_category(table))
 
 
 def test_category_accuracy_counts_known_categories_alone():
@@ -203,96 +206,11 @@ def test_broken_scores_and_labels_are_refused(truth, score, message):
 
 def test_broken_tables_are_refused():
     table = predictions(20)
-    with pytest.raises(DfdError, match="lack the columns p_fake"):
-        metrics.binary_metrics(table.drop(columns="p_fake"))
-    with pytest.raises(DfdError, match="lack the columns group"):
-        metrics.auc_interval(table.drop(columns="group"))
+    for column in ("p_fake", "predicted", "label"):
+        with pytest.raises(DfdError, match=f"lack the columns {column}"):
+            metrics.binary_metrics(table.drop(columns=column))
     with pytest.raises(DfdError, match="look like logits"):
         metrics.binary_metrics(table.assign(p_fake=table["logit"]))
-    for arguments in ({"n_resamples": 0}, {"level": 95}):
-        with pytest.raises(DfdError, match="an interval needs"):
-            metrics.auc_interval(table, **arguments)
-
-
-def test_the_interval_agrees_with_a_loop():
-    table = predictions(60, group_size=3)
-    rng, groups = np.random.default_rng(0), table["group"].factorize(sort=True)[0]
-    members = [np.flatnonzero(groups == group) for group in range(20)]
-    values = []
-    for draws in rng.multinomial(20, np.full(20, 1 / 20), size=50):
-        part = table.iloc[np.concatenate([np.repeat(members[i], k) for i, k in enumerate(draws)])]
-        values.append(sk.roc_auc_score(part["label"] == "fake", part["p_fake"]))
-    expected = np.quantile(values, [0.05, 0.95])
-    assert metrics.auc_interval(table, 50, level=0.9) == pytest.approx(expected)
-
-
-def test_the_interval_covers_the_truth():
-    truth = metrics.auc(*_truth_and_score(predictions(40_000, seed=99)))
-    intervals = [metrics.auc_interval(predictions(150, seed=seed), 300) for seed in range(60)]
-    covered = np.mean([low <= truth <= high for low, high in intervals])
-    assert 0.85 <= covered <= 1
-
-
-def test_the_interval_narrows_with_n_and_repeats_with_the_seed():
-    low, high = metrics.auc_interval(predictions(200))
-    low_more, high_more = metrics.auc_interval(predictions(3200))
-    assert 2 < (high - low) / (high_more - low_more) < 8  # 4 expected
-    assert metrics.auc_interval(predictions(200)) == (low, high)
-    assert metrics.auc_interval(predictions(200), seed=1) != (low, high)
-    assert metrics.auc_interval(predictions(200), level=0.5)[0] > low
-
-
-def test_copies_within_a_group_do_not_narrow_the_interval():
-    table = predictions(100)
-    copies = pd.concat([table] * 9, ignore_index=True)
-    assert metrics.auc_interval(copies) == pytest.approx(metrics.auc_interval(table))
-    alone = copies.assign(group=None)  # each an independent image, so they say: the interval is too narrow
-    low, high = metrics.auc_interval(table)
-    low_alone, high_alone = metrics.auc_interval(alone)
-    assert high_alone - low_alone < 0.5 * (high - low)
-
-
-def test_an_image_without_a_group_stands_for_itself():
-    table = predictions(100)
-    width = np.ptp(metrics.auc_interval(table))
-    assert np.ptp(metrics.auc_interval(table.assign(group=None))) == pytest.approx(width, rel=0.15)
-
-
-def test_a_bootstrap_without_both_classes_has_no_interval():
-    table = pd.DataFrame({"label": ["real", "fake"], "p_fake": [0.1, 0.9], "group": ["a", "b"]})
-    intervals = [metrics.auc_interval(table, n_resamples=1, seed=seed) for seed in range(8)]
-    assert {str(low) for low, _ in intervals} == {"nan", "1.0"}
-    assert metrics.auc_interval(table, n_resamples=100) == (1, 1)
-
-
-def test_ten_thousand_images_take_seconds():
-    table = predictions(10_000, group_size=2)
-    started = time.perf_counter()
-    metrics.auc_interval(table)
-    assert time.perf_counter() - started < 6  # 0.7 s on an idle core; the machine is shared
-
-
-def test_by_generator_judges_against_all_reals():
-    table = predictions()
-    result = metrics.by_generator(table)
-    assert result.index.tolist() == ["a", "b"]
-    for name in "ab":
-        part = table[(table["label"] == "real") | (table["generator"] == name)]
-        fakes = table[table["generator"] == name]
-        assert result.loc[name, "n"] == len(fakes)
-        assert result.loc[name, "auc"] == pytest.approx(
-            sk.roc_auc_score(part["label"] == "fake", part["p_fake"])
-        )
-        assert result.loc[name, "fake_accuracy"] == pytest.approx((fakes["p_fake"] >= 0.4).mean())
-        assert result.loc[name, "mean_p_fake"] == pytest.approx(fakes["p_fake"].mean())
-        assert result.loc[name, "auc_low"] < result.loc[name, "auc"] < result.loc[name, "auc_high"]
-    assert result.loc["b", "auc"] > result.loc["a", "auc"]
-
-
-def test_by_generator_without_generators_is_empty_but_has_its_columns():
-    result = metrics.by_generator(predictions().assign(generator=None))
-    assert result.empty
-    assert "auc" in result
 
 
 def test_by_category_is_binary_metrics_of_each_at_the_tables_threshold():
@@ -305,145 +223,33 @@ def test_by_category_is_binary_metrics_of_each_at_the_tables_threshold():
     assert metrics.by_category(table.assign(category=None)).empty
 
 
-def test_by_a_column_is_the_bootstrap_of_each_part_at_the_tables_threshold():
-    table = predictions(group_size=3)
-    result = metrics.by(table, "category", n_resamples=50)
-    animals = table[table["category"] == "animals"]
-    expected = bootstrap.bootstrap_metrics(animals, n_resamples=50, threshold=0.4)
-    pd.testing.assert_frame_equal(result.loc["animals"], expected)
-    assert result.index.names == ["category", "metric"]
-    assert result.xs("auc", level="metric")["n"].sum() == 400
-
-
-def test_by_generator_is_by_the_column_generator():
-    table = predictions()
-    long, wide = metrics.by(table, "generator", ["auc", "fake_accuracy"]), metrics.by_generator(table)
-    auc = long.xs("auc", level="metric")
-    for column, expected in (("value", "auc"), ("low", "auc_low"), ("high", "auc_high"), ("n", "n")):
-        assert auc[column].tolist() == wide[expected].tolist()
-    assert long.xs("fake_accuracy", level="metric")["value"].tolist() == wide["fake_accuracy"].tolist()
-
-
-def test_by_a_source_of_one_class_has_its_accuracy():
-    table = predictions().assign(source=lambda table: table["label"] + " set")
-    result = metrics.by(table, "source", ["auc", "accuracy"], 20)
-    assert np.isnan(result.loc[("fake set", "auc"), "value"])
-    assert 0 < result.loc[("fake set", "accuracy"), "low"] < 1
-    with pytest.raises(DfdError, match="lack the columns camera"):
-        metrics.by(table, "camera")
-    with pytest.raises(DfdError, match="fill in the column `source`"):
-        metrics.by(table.assign(source=None), "source")
-
-
-def frames():
-    """Two generators that use the same names for their videos."""
-    rows = [
-        *(
-            ("fake", f"fake/{name}/000_003/{i:04d}.png", i + add)
-            for name, add in (("a", 0), ("b", 3))
-            for i in (1, 2, 3)
-        ),
-        ("real", "real/000/0001.png", -4.0),
-        ("real", "real/000/0002.png", 0.5),
-    ]
-    table = pd.DataFrame(rows, columns=["label", "path", "logit"]).assign(category=None, split="test")
-    table["group"] = "g" + table["path"].str.split("/").str[-2].str[:3]
-    table["generator"] = table["path"].str.extract("fake/([ab])/")[0]
-    table["p_fake"] = expit(table["logit"])
-    table.attrs |= {"threshold": 0.3, "root": "here"}
-    return table
-
-
-def test_videos_are_told_apart_by_all_their_folders():
-    videos = metrics.video_level(frames().sample(frac=1, random_state=3)).sort_values("path")
-    assert videos["path"].tolist() == ["fake/a/000_003", "fake/b/000_003", "real/000"]
-    assert videos["n_frames"].tolist() == [3, 3, 2]
-    assert videos["logit"].tolist() == pytest.approx([2, 5, -1.75])
-    assert videos["p_fake"].tolist() == pytest.approx(expit([2, 5, -1.75]))
-    assert videos["predicted"].tolist() == ["fake", "fake", "real"]
-    assert videos["generator"].tolist()[:2] == ["a", "b"]
-    assert videos.attrs == {"threshold": 0.3, "root": "here"}
-    scores = bootstrap.bootstrap_metrics(videos, ["auc", "accuracy"])
-    assert scores["value"].tolist() == [1, 1]
-    assert scores["n"].tolist() == [3, 3]
-
-
-def test_the_surest_frames_decide():
-    videos = metrics.video_level(frames(), "top_k", k=2).set_index("path")["logit"]
-    assert videos.to_dict() == pytest.approx(
-        {"fake/a/000_003": 2.5, "fake/b/000_003": 5.5, "real/000": -1.75}
-    )
-    assert metrics.video_level(frames(), "top_k", k=1)["logit"].tolist() == pytest.approx([3, 6, 0.5])
-    without = frames().drop(columns="logit")
-    assert metrics.video_level(without, "top_k", k=1)["logit"].tolist() == pytest.approx([3, 6, 0.5])
-
-
-def test_the_column_video_wins_over_the_path():
-    table = frames().assign(video=["x", "x", "y", "z", "z", "z", None, None])
-    videos = metrics.video_level(table)
-    assert videos["path"].tolist() == ["x", "y", "z", "real/000/0001.png", "real/000/0002.png"]
-    assert videos["logit"].tolist() == pytest.approx([1.5, 3, 5, -4, 0.5])
-
-
-def test_flat_names_tell_the_video_where_they_can():
-    paths = ["fake/id0_01.png", "fake/id0_02.png", "fake/v3 frame 7.png", "fake/v3-frame-8.png"]
-    table = frames().head(4).assign(path=paths)
-    assert metrics.video_level(table)["path"].tolist() == ["fake/id0", "fake/v3"]
-    for path in ("fake/0001.png", "test/fake/frames/0001.png", "fake/IMG_0001.jpg", "fake/cat_0001.jpg"):
-        with pytest.raises(DfdError, match=f"{path} does not tell which video"):
-            metrics.video_level(table.assign(path=path))
-
-
-def test_broken_videos_are_refused():
-    with pytest.raises(DfdError, match="the video x has real and fake frames"):
-        metrics.video_level(frames().assign(video="x"))
-    for arguments in ({"how": "max"}, {"how": "top_k", "k": 0}):
-        with pytest.raises(DfdError, match="judged by the 'mean' or the 'top_k'"):
-            metrics.video_level(frames(), **arguments)
-    with pytest.raises(DfdError, match="lack the columns path"):
-        metrics.video_level(frames().drop(columns="path"))
-
-
-def test_the_threshold_is_the_middle_of_the_best_gap():
-    assert calibration.choose_threshold([1, 0, 1, 0], [0.9, 0.2, 0.6, 0.1]) == pytest.approx(0.4)
-    # both cuts make one mistake; the wider gap wins
-    assert calibration.choose_threshold([0, 1, 0, 1], [0.1, 0.2, 0.3, 0.9]) == pytest.approx(0.6)
-    assert calibration.choose_threshold([1, 1], [0.9, 0.8]) == 0.5
-    assert calibration.choose_threshold([], []) == 0.5
-
-
-def test_the_threshold_has_the_best_balanced_accuracy():
-    table = predictions(300, seed=3)
-    truth, p_fake = _truth_and_score(table)
-    p_fake = np.round(p_fake, 2)
-    chosen = sk.balanced_accuracy_score(truth, p_fake >= calibration.choose_threshold(truth, p_fake))
-    best = max(sk.balanced_accuracy_score(truth, p_fake >= cut) for cut in np.linspace(-0.005, 1.005, 102))
-    assert chosen == pytest.approx(best)
-
-
-def test_the_threshold_splits_neighbouring_floats():
-    real, fake = np.nextafter(np.nextafter(1, 0), 0), np.nextafter(1, 0)
-    assert real < calibration.choose_threshold([0, 1], [real, fake]) <= fake
-
-
-def test_the_temperature_is_found_again():
-    rng = np.random.default_rng(0)
-    logits = rng.normal(0, 2, 20_000)
-    truth = rng.random(20_000) < expit(logits)
-    for temperature in (0.5, 1, 3):
-        assert calibration.fit_temperature(truth, logits * temperature) == pytest.approx(
-            temperature, rel=0.05
-        )
-
-
-def test_the_temperature_stays_in_its_range():
-    low, high = calibration.TEMPERATURES
-    assert calibration.fit_temperature([0, 1, 1, 0], [-3, 5, 2, -1]) == pytest.approx(low, rel=1e-3)
-    assert calibration.fit_temperature([0, 1, 1, 0], [30, -50, -20, 10]) == pytest.approx(high, rel=1e-3)
-    assert calibration.fit_temperature([1, 1], [3, 4]) == 1
-    with pytest.raises(DfdError, match="infinite"):
-        calibration.fit_temperature([0, 1], [-np.inf, 1])
-
-
 def _truth_and_score(table):
     return (table["label"] == "fake").to_numpy(), table["p_fake"].to_numpy()
+
+
+def test_the_calibration_error_is_that_of_the_bins():
+    def error(truth, p_fake):
+        table = pd.DataFrame(
+            {"label": np.where(truth, "fake", "real"), "p_fake": p_fake, "predicted": "fake"}
+        )
+        return metrics.binary_metrics(table)["ece"]
+
+    assert error([0, 1, 1, 1], [0.5] * 4) == pytest.approx(0.25)
+    assert error([1], [0.9]) == pytest.approx(0.1)
+    assert np.isnan(error(np.empty(0, bool), np.empty(0)))
+
+
+def test_bins_hold_equal_mass_and_never_part_equal_scores():
+    scores = np.random.default_rng(0).random(1000)
+    assert np.bincount(metrics.equal_mass_bins(scores, 10)).tolist() == [100] * 10
+    tied = metrics.equal_mass_bins(np.repeat([0.1, 0.2, 0.9], [90, 5, 5]), 10)
+    assert [len(set(tied[part])) for part in (slice(90), slice(90, 95), slice(95, None))] == [1, 1, 1]
+    assert len(set(metrics.equal_mass_bins(np.array([0.3, 0.3])))) == 1
+    assert len(metrics.equal_mass_bins(np.empty(0))) == 0
+
+
+def test_by_a_column_without_values_or_none_at_all():
+    table = predictions()
+    assert list(metrics.parts(table.assign(category=None), "category")) == []
+    with pytest.raises(DfdError, match="lack the columns camera"):
+        list(metrics.parts(table, "camera"))

@@ -13,6 +13,7 @@ from dfdlib import DfdError, create_detector, predict
 from dfdlib.data.dataset import ImageDataset
 from dfdlib.explain.heatmaps import METHODS, confident_explanation, explain_images, pick_samples, save_samples
 from dfdlib.images.picture import overlay
+from dfdlib.models.decision import Decision
 from dfdlib.models.detector import Detector
 from dfdlib.models.networks import Logits
 from dfdlib.plots.explain import heatmap_grid
@@ -184,7 +185,7 @@ def test_samples_are_written_and_drawn(demo, tmp_path):
 
 
 def test_the_surest_detector_explains(spot, picture):
-    shy = Detector(Spot(), "spot", {}, 32, ("red", "blue"), temperature=10.0)
+    shy = Detector(Spot(), "spot", {}, 32, ("red", "blue"), decision=Decision(temperature=10.0))
     image = picture[0].copy()
     image[..., 0] = 255
     assert confident_explanation([shy, spot], [image, image])[0] == 1

@@ -102,7 +102,7 @@ def _create_in_a_process(endpoint, home):
     """Run create_backbone(pretrained='auto') in a fresh interpreter that knows `endpoint` as the hub."""
     code = """
         import json, time, warnings
-        from dfdlib.backbones import create_backbone
+        from dfdlib.models.backbones import create_backbone
         started = time.time()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

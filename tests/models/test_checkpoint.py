@@ -1,14 +1,21 @@
 """The detector file: whole and same after a round trip; refused when foreign, damaged or hostile."""
 
+import gzip
+import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from dfdlib import DfdError, load_detector, save_detector
 from dfdlib.models.checkpoint import load_checked
+from dfdlib.models.decision import Decision
 from dfdlib.models.detector import create_detector
+from dfdlib.models.forward import judge
+
+FILES = Path(__file__).parents[1] / "files"
 
 
 @pytest.fixture
@@ -16,7 +23,7 @@ def detector():
     made = create_detector(
         "resnet10t", 32, ("animals", "vehicles"), pretrained="none", residual=True, stages=3, stem_stride=1
     )
-    made.threshold, made.temperature, made.provenance = 0.37, 1.8, {"settings": {"epochs": 3}}
+    made.decision, made.provenance = Decision(0.37, 1.8, (0.2, 0.6)), {"settings": {"epochs": 3}}
     made.network.train()(torch.rand(8, 3, 32, 32))  # moves the batch-norm statistics
     made.network.eval()
     return made
@@ -34,17 +41,43 @@ def test_a_detector_comes_back_the_same(detector, file):
     for ours, theirs in zip(detector.network(images), loaded.network(images), strict=True):
         assert torch.equal(ours, theirs)
     for name in (
-        "name",
+        "kind",
         "arguments",
         "image_size",
         "categories",
-        "threshold",
-        "temperature",
+        "n_frames",
+        "decision",
         "origin",
         "provenance",
     ):
         assert getattr(loaded, name) == getattr(detector, name)
+    assert loaded.about() == detector.about()
+    assert loaded.training_digests is None
     assert not loaded.network.training
+
+
+def test_digests_of_the_training_images_come_back(detector, tmp_path):
+    detector.training_digests = np.array([-3, 0, 2**62])
+    save_detector(detector, tmp_path / "seen.pt")
+    assert load_detector(tmp_path / "seen.pt").training_digests.tolist() == [-3, 0, 2**62]
+
+
+def test_a_file_of_version_0_1_0_is_read(tmp_path):
+    """A detector that the first release saved, and the logits that it gave."""
+    file = tmp_path / "cnn.pt"
+    file.write_bytes(gzip.decompress((FILES / "cnn-0.1.0.pt.gz").read_bytes()))
+    old = load_detector(file)
+    assert old.decision == Decision(0.41, 1.7, (0.3, 0.6))
+    assert (old.kind, old.image_size, len(old.categories)) == ("cnn", 32, 3)
+    pixels = torch.arange(2 * 3 * 32 * 32).mul(37).remainder(256).to(torch.uint8)
+    logits, expected = (
+        judge(old, pixels.reshape(2, 3, 32, 32)),
+        json.loads((FILES / "cnn-0.1.0.json").read_text()),
+    )
+    assert logits.fake.numpy() == pytest.approx(np.array(expected["fake"]), abs=1e-6)
+    assert logits.category.numpy() == pytest.approx(np.array(expected["category"]), abs=1e-6)
+    save_detector(old, tmp_path / "again.pt")
+    assert (tmp_path / "again.pt").stat().st_size == pytest.approx(file.stat().st_size, rel=0.01)
 
 
 def test_the_file_alone_is_enough(file, monkeypatch, tmp_path):

@@ -1,11 +1,15 @@
 """Detectors: what goes in, what comes out, and that the switches do what they say."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from dfdlib import DfdError
-from dfdlib.models.detector import create_detector, create_network
+from dfdlib.models.decision import Decision
+from dfdlib.models.detector import Detector, create_detector, create_network
 from dfdlib.models.networks import HighPassResidual, Normalize
 
 CATEGORIES = ("animals", "human_faces", "vehicles")
@@ -106,6 +110,24 @@ def test_the_target_layer_is_a_feature_map_of_the_network(switches):
     assert maps[0].ndim == 4
 
 
+def test_what_a_detector_says_of_itself_makes_it_again():
+    detector = small()
+    detector.decision, detector.provenance = Decision(0.3, 1.5, (0.2, 0.4)), {"epoch": 2}
+    about = detector.about()
+    assert json.loads(json.dumps(about)) == about
+    assert (about["name"], about["threshold"], about["temperature"]) == ("timm", 0.3, 1.5)
+    again = Detector.from_about(detector.network, about)
+    assert again == detector
+    assert type(again.categories) is tuple
+    assert Detector.from_about(detector.network, {**about, "band": None}).decision == Decision(0.3, 1.5)
+
+
+def test_a_graph_cannot_be_looked_into():
+    detector = small()
+    assert detector.explainable
+    assert not dataclasses.replace(detector, kind="onnx").explainable
+
+
 def test_an_unknown_network_is_refused():
     with pytest.raises(DfdError, match="unknown network `tim`; did you mean `timm`"):
         create_network("tim")
@@ -139,7 +161,7 @@ def test_attention_weighs_the_last_map():
 
 def test_the_custom_cnn_looks_at_raw_pixels():
     detector = create_detector("cnn", 40, CATEGORIES)
-    assert (detector.name, detector.origin) == ("cnn", "scratch")
+    assert (detector.kind, detector.origin) == ("cnn", "scratch")
     convolutions = [m for m in detector.network.modules() if isinstance(m, torch.nn.Conv2d)]
     assert [c.out_channels for c in convolutions] == [32, 64, 128]
     maps = []

@@ -1,11 +1,9 @@
 """Views of an image: what they show, and that their logits are averaged."""
 
-import numpy as np
 import pytest
 import torch
 
-from dfdlib import DfdError, create_detector, predict
-from dfdlib.data.dataset import ImageDataset
+from dfdlib import DfdError, create_detector
 from dfdlib.models.forward import VIEWS, judge, views_of
 
 
@@ -45,16 +43,6 @@ def test_logits_of_the_views_are_averaged(shape):
     together = judge(detector, batch, ("flip",))
     assert torch.allclose(together.fake, (flipped[0].fake + flipped[1].fake) / 2, atol=1e-6)
     assert torch.allclose(together.category, (flipped[0].category + flipped[1].category) / 2, atol=1e-6)
-
-
-def test_predictions_take_views(demo):
-    images = ImageDataset(demo, 32).split("test")
-    detector = create_detector("resnet10t", 32, pretrained="none")
-    plain, viewed = predict(detector, images), predict(detector, images, tta=("flip", "crop"))
-    assert list(plain.columns) == list(viewed.columns)
-    assert not np.allclose(plain["logit"], viewed["logit"])
-    with pytest.raises(DfdError, match="unknown view `flop`; did you mean `flip`"):
-        predict(detector, images, tta=("flop",))
 
 
 def test_names_in_a_text():

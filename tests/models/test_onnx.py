@@ -9,6 +9,7 @@ import torch
 
 from dfdlib import DfdError, create_detector, load_detector, predict
 from dfdlib.data.dataset import ImageDataset
+from dfdlib.models.decision import Decision
 from dfdlib.models.onnx import export_onnx
 
 pytestmark = pytest.mark.skipif(
@@ -22,7 +23,7 @@ def exported(tmp_path_factory):
     detector = create_detector(
         "resnet10t", 32, ("animals", "vehicles"), pretrained="none", residual=True, stages=2, seed=3
     )
-    detector.threshold, detector.temperature = 0.4, 1.7
+    detector.decision = Decision(0.4, 1.7, (0.3, 0.6))
     export_onnx(detector, file)
     return detector, file
 
@@ -46,8 +47,9 @@ def test_any_number_of_images_at_once(exported):
 def test_metadata_describe_the_use(exported):
     detector, file = exported
     loaded = load_detector(file)
-    for name in ("image_size", "categories", "threshold", "temperature", "origin"):
+    for name in ("image_size", "categories", "decision", "origin"):
         assert getattr(loaded, name) == getattr(detector, name), name
+    assert (loaded.kind, loaded.explainable) == ("onnx", False)
     about = json.loads(loaded.network.metadata["dfdlib"])
     assert about["labels"] == {"0": "real", "1": "fake"}
 

@@ -8,6 +8,8 @@ from scipy.special import expit
 
 from dfdlib import plots
 from dfdlib.evaluation import bootstrap, calibration
+from dfdlib.evaluation.tables import with_decision
+from dfdlib.models.decision import Decision
 
 
 @pytest.fixture
@@ -18,8 +20,7 @@ def predictions():
     table["label"] = np.where(rng.random(200) < expit(raw), "fake", "real")
     table["group"] = [f"g{i // 2}" for i in range(200)]
     table["generator"] = np.where(table["label"] == "fake", np.where(raw > 0, "gan_a", "cost_$b"), None)
-    table["p_fake"] = expit(table["logit"])
-    return table
+    return with_decision(table, Decision())
 
 
 def dots(axis):
@@ -32,7 +33,7 @@ def whiskers(axis, i=0):
 
 
 def test_reliability_before_and_after(predictions):
-    after = calibration.with_temperature(predictions, 2)
+    after = with_decision(predictions, Decision(temperature=2))
     figure = plots.reliability_diagram(predictions, after, n_bins=5, n_resamples=50)
     axis, below = figure.axes
     for i, table in enumerate((predictions, after)):

@@ -13,8 +13,10 @@ from matplotlib.colors import to_hex
 from sklearn.metrics import auc as area
 
 from dfdlib import DfdError, plots
-from dfdlib.evaluation import metrics
+from dfdlib.evaluation import bootstrap, metrics
+from dfdlib.evaluation.tables import with_decision
 from dfdlib.images.decode import write_image
+from dfdlib.models.decision import Decision
 
 
 @pytest.fixture
@@ -30,13 +32,9 @@ def predictions(tmp_path):
     table = pd.DataFrame(rows, columns=["path", "label", "category", "group", "logit"])
     fakes = np.where(np.arange(24) % 4 == 1, "splicing", "gan_upsampling")
     table["generator"] = np.where(table["label"] == "fake", fakes, None)
-    table["p_fake"] = 1 / (1 + np.exp(-table["logit"]))
-    table["predicted"] = np.where(table["p_fake"] >= 0.3, "fake", "real")
+    table = with_decision(table, Decision(0.3))
     table["predicted_category"] = table["category"].where(table.index != 0, "human_faces")
-    table["split"] = "test"
-    table = table.sample(frac=1, random_state=0)
-    table.attrs |= {"root": str(tmp_path), "threshold": 0.3}
-    return table
+    return table.assign(split="test", root=str(tmp_path)).sample(frac=1, random_state=0)
 
 
 @pytest.fixture
@@ -192,13 +190,13 @@ def test_roc_marks_threshold_eer_and_generators(predictions):
     fake, score = predictions["label"] == "fake", predictions["p_fake"]
     x, y = line(axis, "all").get_data()
     assert area(x, y) == pytest.approx(metrics.auc(fake, score))
-    low, high = metrics.auc_interval(predictions)
+    low, high = bootstrap.auc_interval(predictions)
     assert f"{metrics.auc(fake, score):.3f} (95 %: {low:.3f} to {high:.3f})" in line(axis, "all").get_label()
     marked = np.ravel(line(axis, "threshold 0.30").get_data())
     assert marked == pytest.approx([1 / 12, 10 / 12])
     rate = metrics.eer(fake, score)
     assert np.ravel(line(axis, "EER").get_data()) == pytest.approx([rate, 1 - rate])
-    table = metrics.by_generator(predictions)
+    table = bootstrap.by_generator(predictions)
     for name in ("splicing", "gan_upsampling"):
         x, y = line(axis, name.replace("_", " ")).get_data()
         assert area(x, y) == pytest.approx(table.loc[name, "auc"])
@@ -214,7 +212,7 @@ def test_roc_leaves_out_what_is_missing_or_too_much(predictions):
 
 def test_generator_bars_are_the_table(predictions):
     axis = plots.generator_bars(predictions).axes[0]
-    table = metrics.by_generator(predictions).sort_values("auc")
+    table = bootstrap.by_generator(predictions).sort_values("auc")
     assert axis.lines[0].get_xdata().tolist() == table["auc"].tolist()
     expected = [f"{name.replace('_', ' ')} (n = {n})" for name, n in table["n"].items()]
     assert [text.get_text() for text in axis.get_yticklabels()] == expected

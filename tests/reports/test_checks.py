@@ -12,7 +12,7 @@ from torch import nn
 from dfdlib import create_detector, fit, load_detector, predict, save_detector
 from dfdlib.data.dataset import ImageDataset
 from dfdlib.data.manifest import content_digests
-from dfdlib.evaluation.predictions import count_seen
+from dfdlib.evaluation.predictions import in_training
 from dfdlib.reports.checks import check_run
 from dfdlib.reports.report import Report
 from dfdlib.training.settings import TrainConfig
@@ -38,8 +38,7 @@ def trained(tmp_path_factory):
         cv2.imwrite(str(folder / f"{i}.png"), image.clip(0, 255).astype(np.uint8))
         split = "train" if i < 120 else "val" if i < 180 else "test"
         rows.append({"path": f"{i}.png", "label": ("real", "fake")[i % 2], "split": split, "group": str(i)})
-    manifest = pd.DataFrame(rows).assign(category=None, generator=None)
-    manifest.attrs["root"] = str(folder)
+    manifest = pd.DataFrame(rows).assign(category=None, generator=None, root=str(folder))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DFD_CACHE_DIR", str(folder / "cache"))
         images = ImageDataset(manifest, 32)
@@ -66,7 +65,6 @@ def test_flipped_labels_are_seen(trained, tmp_path):
     flipped.manifest = images.manifest.assign(
         label=images.manifest["label"].map({"real": "fake", "fake": "real"})
     )
-    flipped.manifest.attrs = dict(images.manifest.attrs)
     found = findings(load_detector(run / "best_model.pt"), flipped, run, tmp_path)
     assert any(one.level == "error" and "labels reversed" in one.text for one in found)
 
@@ -109,18 +107,18 @@ def test_test_images_in_training_are_seen(trained, tmp_path):
 def test_a_copy_under_another_name_is_known(trained, tmp_path):
     images, run = trained
     detector = load_detector(run / "best_model.pt")
-    assert count_seen(detector, images.split("test").manifest) == 0
+    assert not in_training(detector, images.split("test").manifest).any()
+    assert in_training(detector, images.split("val").manifest).all()
     source = images.split("train").manifest
     data = (run.parent / source["path"].iloc[0]).read_bytes()
     (tmp_path / "renamed.png").write_bytes(data)
     (tmp_path / "changed.png").write_bytes(data + b"\n")
-    manifest = pd.DataFrame({"path": ["renamed.png", "changed.png", "missing.png"]})
-    manifest.attrs["root"] = str(tmp_path)
-    assert count_seen(detector, manifest) == 1
+    manifest = pd.DataFrame({"path": ["renamed.png", "changed.png", "missing.png"], "root": str(tmp_path)})
+    assert in_training(detector, manifest).tolist() == [True, False, False]
     assert content_digests(manifest)[2] == 0
-    detector.seen = None
+    detector.training_digests = None
     save_detector(detector, tmp_path / "old.pt")
-    assert count_seen(load_detector(tmp_path / "old.pt"), manifest) == 0
+    assert not in_training(load_detector(tmp_path / "old.pt"), manifest).any()
 
 
 def test_chance_poor_calibration_and_lost_images_are_warnings():

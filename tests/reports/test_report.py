@@ -3,20 +3,18 @@
 import json
 import platform
 from importlib.metadata import version
-from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
 
 from dfdlib import DfdError
-from dfdlib.core import files, machine
+from dfdlib.core import machine
 from dfdlib.data.manifest import fingerprint
-from dfdlib.evaluation import metrics, tables
+from dfdlib.evaluation import bootstrap, metrics
+from dfdlib.evaluation.tables import public_table
 from dfdlib.notebook import RunConfig
 from dfdlib.reports import report
 
@@ -59,12 +57,13 @@ def predictions(tmp_path):
             "predicted": ["real", "fake", "fake", "real"],
             "predicted_category": ["animals", "animals", "vehicles", "vehicles"],
             "category_confidence": [0.9, 0.5, 0.6, 0.8],
+            "threshold": 0.5,
+            "root": str(tmp_path / "images"),
         }
     )
     for path in table["path"]:
         (tmp_path / "images").mkdir(exist_ok=True)
         (tmp_path / "images" / path).write_text(path)
-    table.attrs |= {"root": str(tmp_path / "images"), "threshold": 0.5}
     return table
 
 
@@ -92,7 +91,7 @@ def test_a_figure_comes_with_what_made_it(results, predictions):
     assert facts["figure"] == "roc.png"
     assert facts["notebook"] == "04-multitask-effv2"
     assert (facts["n"], facts["source"], facts["settings"]["seed"]) == (4, "test", 7)
-    assert facts["data"] == {"root": predictions.attrs["root"], "fingerprint": fingerprint(predictions)}
+    assert facts["data"] == {"root": predictions["root"][0], "fingerprint": fingerprint(predictions)}
     assert facts["versions"]["commit"] == "0123456789ab"
     assert facts["versions"]["torch"] == version("torch")
     assert sorted(file.name for file in results.out_dir.iterdir()) == ["roc.json", "roc.png", "roc.svg"]
@@ -108,8 +107,8 @@ def test_a_figure_stays_white_in_a_dark_style(results):
 
 
 def test_metrics_json_has_its_shape(results, predictions):
-    manifest = predictions.iloc[:, :6]
-    judged = {"val": predictions, "test": predictions.iloc[:3]}
+    manifest = predictions[[*predictions.columns[:6], "root"]]
+    judged = {"val": predictions, "test": predictions.iloc[:3].assign(in_training=[True, False, True])}
     content = results.save_metrics(manifest, judged, unreadable=2, weights="scratch")
     assert read_json(results, "metrics.json") == json.loads(json.dumps(content))
     assert list(content) == [
@@ -117,7 +116,7 @@ def test_metrics_json_has_its_shape(results, predictions):
         *("settings", "versions", "seconds"),
     ]
     assert content["data"] == {
-        "root": predictions.attrs["root"],
+        "root": predictions["root"][0],
         "fingerprint": fingerprint(manifest),
         "images": 4,
         "unreadable": 2,
@@ -126,9 +125,10 @@ def test_metrics_json_has_its_shape(results, predictions):
     expected = metrics.binary_metrics(predictions)
     for name in ("auc", "eer", "ap", "accuracy", "category_accuracy", "n"):
         assert content["metrics"]["val"][name] == expected[name]
-    assert content["metrics"]["val"]["auc_95"] == list(metrics.auc_interval(predictions))
+    assert content["metrics"]["val"]["auc_95"] == list(bootstrap.auc_interval(predictions))
     assert content["metrics"]["val"]["brier_95"][0] < content["metrics"]["val"]["brier"]
     assert content["metrics"]["test"]["n"] == 3
+    assert [content["metrics"][split]["n_seen"] for split in ("val", "test")] == [0, 2]
     assert content["by_generator"]["splicing"]["n"] == 1  # of the test split
     assert content["settings"]["backbone"] == "resnet18"
     assert content["versions"]["python"] == platform.python_version()
@@ -149,7 +149,6 @@ def test_a_split_without_labels_is_not_judged(results, predictions):
     assert list(content["metrics"]) == ["val"]
     assert content["by_generator"]["splicing"]["n"] == 2
     assert results.save_metrics(predictions, {"test": judged["test"]})["by_generator"] == {}
-    assert list(tables.metrics_table(judged)) == ["val"]
 
 
 def test_data_inside_the_project_is_named_from_its_root(results, predictions, tmp_path, monkeypatch):
@@ -159,44 +158,14 @@ def test_data_inside_the_project_is_named_from_its_root(results, predictions, tm
     assert results.save_metrics(predictions, {})["data"]["root"] == "images"
 
 
-def test_the_public_table(results, predictions):
+def test_the_table_that_users_read_is_written(results, predictions):
     path = results.save_predictions(predictions)
     assert path == results.out_dir / "test.csv"
     table = pd.read_csv(path, keep_default_na=False)
-    assert list(table) == [
-        *("file", "prediction", "p_fake", "confidence", "verdict", "category", "category_confidence"),
-        *("true_label", "true_category"),
-    ]
+    assert list(table) == list(public_table(predictions))
     assert table["prediction"].tolist() == ["real", "fake", "fake", "real"]
     assert table["confidence"].tolist() == [0.9, 0.7, 0.8, 0.8]
     assert table["true_category"].tolist() == ["animals", "", "animals", "vehicles"]
-
-
-def test_the_public_table_of_unlabelled_images_without_categories(predictions):
-    plain = predictions.drop(columns=["predicted_category", "category_confidence"]).assign(label=None)
-    table = tables.public_table(plain)
-    assert list(table) == [
-        "file",
-        "prediction",
-        "p_fake",
-        "confidence",
-        "verdict",
-        "true_label",
-        "true_category",
-    ]
-    assert table["true_label"].isna().all()
-
-
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
-def test_no_text_is_a_formula(predictions, start):
-    odd = predictions.assign(
-        path=f"{start}HYPERLINK(1).png", category=f"{start}1", predicted_category=f"{start}2"
-    )
-    table = tables.public_table(odd)
-    for column in ("file", "category", "true_category"):
-        assert table[column].str.startswith(f"'{start}").all()
-    assert tables.public_table(predictions)["file"].tolist() == ["a.png", "'=b.png", "c.png", "d.png"]
-    assert predictions["path"].tolist()[1] == "=b.png"
 
 
 def test_unreadable_images_are_counted_and_listed(results, capsys):
@@ -224,47 +193,3 @@ def test_contents_say_what_each_file_is(results, predictions):
         "roc.png": "figure; the same as .svg beside it",
         "test.csv": "predictions of the test images",
     }
-
-
-def test_the_table_of_metrics_shows_the_interval(predictions):
-    table = tables.metrics_table({"val": predictions})["val"]
-    low, high = metrics.auc_interval(predictions)
-    assert table["AUC"] == f"0.750 [{low:.3f}, {high:.3f}]"
-    assert table["n"] == 4
-    assert "auc" not in table
-
-
-def test_plain_values():
-    odd = {
-        "nan": float("nan"),
-        "infinite": np.float32("-inf"),
-        "missing": [pd.NA, pd.NaT, None],
-        "numbers": (np.int64(3), np.float64(0.5), np.bool_(True)),
-        "array": np.array([1.0, np.nan]),
-        "path": Path("a/b"),
-        3: torch.float32,
-    }
-    assert files.plain(odd) == {
-        "nan": None,
-        "infinite": None,
-        "missing": [None, None, None],
-        "numbers": [3, 0.5, True],
-        "array": [1.0, None],
-        "path": "a/b",
-        "3": "torch.float32",
-    }
-    assert files.plain(RunConfig(out_dir="", **SETTINGS))["seed"] == 7
-
-
-def test_versions_name_what_is_not_installed(monkeypatch):
-    monkeypatch.setattr(machine, "_PACKAGES", ("torch", "no-such-package"))
-    found = machine.versions()
-    assert found["torch"] == version("torch")
-    assert found["no-such-package"] is None
-    assert "cores" in found["machine"]
-
-
-def test_an_installed_package_has_no_commit(monkeypatch, tmp_path):
-    monkeypatch.undo()  # the real function
-    monkeypatch.setattr(report, "__file__", str(tmp_path / "site-packages" / "dfdlib" / "report.py"))
-    assert machine._commit() is None

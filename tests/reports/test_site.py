@@ -12,6 +12,7 @@ from PIL import Image
 from dfdlib import DfdError, create_detector, save_detector
 from dfdlib.cli.app import main
 from dfdlib.core import paths
+from dfdlib.models.decision import Decision
 from dfdlib.reports.notebooks import Executed, notebook_files, run_notebook
 from dfdlib.reports.report import Report
 from dfdlib.reports.site import build_site, find_runs, with_interval
@@ -29,8 +30,7 @@ def predictions(tmp_path):
     )
     table["generator"] = np.where(label == "fake", "gan", None)
     table["predicted"] = np.where(logit > 0, "fake", "real")
-    table.attrs = {"root": str(tmp_path), "threshold": 0.5}
-    return table
+    return table.assign(root=str(tmp_path), threshold=0.5)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def reports(tmp_path, predictions):
         report.save_metrics(predictions, {"test": predictions})
     folder = tmp_path / "reports" / "04-multitask-effv2"
     detector = create_detector("cnn", 32, ("cats", "dogs"))
-    detector.band = (0.4, 0.6)
+    detector.decision = Decision(band=(0.4, 0.6))
     save_detector(detector, folder / "best_model.pt")
     Image.new("RGB", (900, 600), "red").save(folder / "roc.png")
     return tmp_path / "reports"
@@ -70,7 +70,6 @@ def test_a_page_elsewhere_links_to_nothing_that_it_cannot_reach(reports, tmp_pat
 
 def test_what_is_wrong_comes_first(reports, predictions):
     flipped = predictions.assign(label=predictions["label"].map({"real": "fake", "fake": "real"}))
-    flipped.attrs = dict(predictions.attrs)
     Report("flipped", TrainConfig(), reports / "flipped").save_metrics(flipped, {"test": flipped})
     (reports / "broken").mkdir()
     (reports / "broken" / "metrics.json").write_text("{half")

@@ -16,6 +16,7 @@ from PIL import Image
 
 from dfdlib import DfdError, create_detector, load_detector, save_detector
 from dfdlib.cli.app import main
+from dfdlib.models.decision import Decision
 from dfdlib.models.onnx import export_onnx
 from dfdlib.serve import Service, create_app
 from dfdlib.serve.feedback import FeedbackStore
@@ -39,7 +40,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     for name, backbone, categories in (("cnn", "cnn", ()), ("net", "resnet10t", ("animals", "vehicles"))):
         detector = create_detector(backbone, 48, categories, pretrained="none", seed=3)
-        detector.band = (0.45, 0.55)
+        detector.decision = Decision(band=(0.45, 0.55))
         save_detector(detector, folder / f"{name}.pt")
     export_onnx(load_detector(folder / "net.pt"), folder / "net.onnx")
     return folder

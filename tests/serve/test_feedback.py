@@ -122,9 +122,8 @@ def test_reported_images_join_the_training_images(tmp_path):
         (tmp_path / "data").mkdir(exist_ok=True)
         (tmp_path / "data" / name).write_bytes(png(10 * i))
         rows.append({"path": name, "label": ("real", "fake")[i % 2], "split": ("train", "val")[i // 6]})
-    manifest = pd.DataFrame(rows).assign(category=None, generator=None)
+    manifest = pd.DataFrame(rows).assign(category=None, generator=None, root=str(tmp_path / "data"))
     manifest["group"] = manifest["path"]
-    manifest.attrs["root"] = str(tmp_path / "data")
     dataset = ImageDataset(manifest, 24)
     store = FeedbackStore(tmp_path / "feedback.db")
     new, held_out = png(201), png(70)  # the second is a validation image

@@ -19,6 +19,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from dfdlib import create_detector
+from dfdlib.models.decision import Decision
 from dfdlib.serve import Service, create_app, run_server
 from dfdlib.serve.feedback import FeedbackStore
 
@@ -42,7 +43,7 @@ def server(tmp_path_factory):
         "plain": create_detector("cnn", 48, pretrained="none"),
         "<b>odd</b>": create_detector("resnet10t", 48, ("animals", "vehicles"), pretrained="none", seed=1),
     }
-    models["plain"].band = (0.0, 1.1)  # never sure
+    models["plain"].decision = Decision(band=(0.0, 1.1))  # never sure
     store = FeedbackStore(tmp_path_factory.mktemp("feedback") / "feedback.db")
     app = create_app(Service(models, notice="These detectors know nothing."), store)
     with socket.socket() as free:

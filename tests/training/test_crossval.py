@@ -4,13 +4,13 @@ from functools import partial
 
 import numpy as np
 import pytest
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from dfdlib import DfdError, create_detector, load_detector, predict
 from dfdlib.data.dataset import ImageDataset
-from dfdlib.data.manifest import categories_of
+from dfdlib.data.manifest import categories_of, root_of
 from dfdlib.evaluation.predictions import predict_ensemble
-from dfdlib.evaluation.tables import joint_threshold
+from dfdlib.evaluation.tables import joint_decision
 from dfdlib.training.crossval import cross_validate
 from dfdlib.training.settings import TrainConfig
 
@@ -41,7 +41,8 @@ def test_every_image_is_judged_once_by_a_fold_that_did_not_see_it(images, traine
     table = result.out_of_fold
     assert sorted(table["path"]) == sorted(known(images).manifest["path"])
     assert (table.groupby("group")["fold"].nunique() == 1).all()
-    assert table.attrs["root"] == images.manifest.attrs["root"]
+    assert set(table["root"]) == {str(root_of(images.manifest))}
+    assert table["in_training"].all(), "they chose the best epoch of their fold"
     again = predict(
         result.detectors[1], images.subset(images.manifest["path"].isin(table["path"][table["fold"] == 1]))
     )
@@ -59,7 +60,7 @@ def test_the_table_of_folds_agrees_with_the_files(trained):
         for i in range(3)
         for stem, end in (("best_model", ".pth"), ("training_log", ".csv"))
     }
-    assert load_detector(out_dir / "best_model_fold2.pth").threshold == result.detectors[2].threshold
+    assert load_detector(out_dir / "best_model_fold2.pth").decision == result.detectors[2].decision
     summary = result.summary()
     assert summary.loc["auc", "mean"] == pytest.approx(result.folds["auc"].mean())
 
@@ -98,13 +99,14 @@ def test_an_ensemble_averages_logits(images, trained):
     test = images.split("test")
     apart = [predict(detector, test) for detector in result.detectors]
     together = predict_ensemble(result.detectors, test)
-    assert np.allclose(together["logit"], np.mean([t["logit"] for t in apart], 0))
+    temperatures = [detector.decision.temperature for detector in result.detectors]
+    calibrated = [t["logit"] / temperature for t, temperature in zip(apart, temperatures, strict=True)]
+    assert np.allclose(together["logit"], np.mean(calibrated, 0))
     assert np.allclose(together["p_fake"], expit(together["logit"]))
     names = [f"p_{name}" for name in images.categories]
     assert np.allclose(together[names].sum(axis=1), 1)
     assert set(together["predicted_category"]) <= set(images.categories)
-    threshold = expit(np.mean([logit(d.threshold) for d in result.detectors]))
-    assert joint_threshold(result.detectors) == pytest.approx(threshold)
+    threshold = joint_decision(result.detectors).threshold
     assert (together["predicted"] == np.where(together["p_fake"] >= threshold, "fake", "real")).all()
 
 

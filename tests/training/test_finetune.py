@@ -30,7 +30,6 @@ def table(rows):
     made = pd.DataFrame(rows, columns=["path", "label", "p_fake"])
     made["logit"] = np.log(made["p_fake"] / (1 - made["p_fake"]))
     made["predicted"] = np.where(made["p_fake"] >= 0.5, "fake", "real")
-    made.attrs["threshold"] = 0.5
     return made
 
 
@@ -57,7 +56,7 @@ def test_failures_are_learned_and_the_file_is_a_detector(images, trained, tmp_pa
     wrong = failures(before)
     seen = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dfdlib.finetune.fit", lambda *given: seen.append(given) or fit(*given))
+        patch.setattr("dfdlib.training.finetune.fit", lambda *given: seen.append(given) or fit(*given))
         learn_from_failures(
             trained, images, wrong, TrainConfig(**{**SETTINGS.__dict__, "epochs": 8}), tmp_path, replay=3
         )

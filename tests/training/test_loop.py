@@ -14,11 +14,12 @@ import torch
 from dfdlib import DfdError, create_detector, fit, load_detector, predict
 from dfdlib.core.files import alone_in
 from dfdlib.data.dataset import ImageDataset
-from dfdlib.data.manifest import categories_of
+from dfdlib.data.manifest import categories_of, root_of
 from dfdlib.evaluation import metrics
 from dfdlib.models.networks import Logits
 from dfdlib.training.loop import BEST, LAST
 from dfdlib.training.losses import Losses
+from dfdlib.training.precision import Precision
 from dfdlib.training.settings import TrainConfig
 
 SETTINGS = TrainConfig(epochs=3, batch_size=16, learning_rate=3e-3, precision="fp32")
@@ -60,11 +61,13 @@ def test_files_and_detector_agree(images, tmp_path):
     detector, history = train(images, tmp_path)
     log = pd.read_csv(tmp_path / "training_log.csv")
     assert list(log["epoch"]) == [1, 2, 3]
-    assert history.attrs["best_epoch"] == int(log.loc[log["best"], "epoch"].iloc[0])
+    assert history["best"].tolist() == log["best"].tolist()
+    assert history["best"].sum() == 1
+    assert set(history["precision"]) == {"fp32"}
     assert not (tmp_path / LAST).exists()
     loaded = load_detector(tmp_path / "best_model.pt")
     assert_same(weights(loaded), weights(detector))
-    assert (loaded.threshold, loaded.temperature) == (detector.threshold, detector.temperature)
+    assert loaded.decision == detector.decision
     scores = metrics.binary_metrics(predict(loaded, images.split("val")))
     assert scores["auc"] == pytest.approx(log.loc[log["best"], "val_auc"].iloc[0], abs=1e-6)
 
@@ -182,31 +185,6 @@ def test_losses_are_the_formulas():
     assert float(total) == pytest.approx(2 * expected_fake + 0.5 * expected_category, rel=1e-5)
 
 
-def test_class_weights_undo_imbalance(images):
-    fakes = np.flatnonzero(images.manifest["label"] == "fake")[:20]
-    chosen = (images.manifest["label"] == "real").to_numpy().copy()
-    chosen[fakes] = True
-    part = images.subset(chosen)
-    losses = Losses.of(part, TrainConfig())
-    totals = [float(losses.fake_class_weights[c] * (part.fake == c).sum()) for c in (0, 1)]
-    assert totals[0] == pytest.approx(totals[1])
-    shares = [float(losses.category_class_weights[c] * (part.category == c).sum()) for c in range(3)]
-    assert shares == pytest.approx([shares[0]] * 3)
-    assert torch.equal(Losses.of(part, TrainConfig(balance="none")).fake_class_weights, torch.ones(2))
-
-
-def test_label_smoothing_moves_the_targets():
-    logits = Logits(torch.tensor([2.0]), None)
-    batch = {"fake": torch.tensor([1.0]), "category": torch.tensor([-1])}
-    _, smooth, _ = Losses(1.0, 0.0, torch.ones(2), None, fake_smoothing=0.2)(logits, batch)
-    assert float(smooth) == pytest.approx(0.9 * np.log1p(np.exp(-2)) + 0.1 * np.log1p(np.exp(2)), rel=1e-5)
-    logits = Logits(torch.tensor([2.0]), torch.tensor([[3.0, 0.0]]))
-    batch = {"fake": torch.tensor([1.0]), "category": torch.tensor([0])}
-    _, plain, smooth = Losses(1.0, 1.0, torch.ones(2), None, category_smoothing=0.2)(logits, batch)
-    assert float(plain) == pytest.approx(np.log1p(np.exp(-2)), rel=1e-5)
-    assert float(smooth) == pytest.approx(0.9 * np.log1p(np.exp(-3)) + 0.1 * np.log1p(np.exp(3)), rel=1e-5)
-
-
 def test_a_frozen_backbone_stays_as_it_is_to_the_last_statistic(images, tmp_path):
     before = new_detector()
     detector, history = train(images, tmp_path, freeze=-1)
@@ -266,9 +244,9 @@ SCRIPT = """
     import json, sys
     from accelerate import PartialState
     from dfdlib import create_detector, fit
-    from dfdlib.config import TrainConfig
-    from dfdlib.datasets import ImageDataset
-    from dfdlib.manifest import categories_of, read_manifest
+    from dfdlib.data.dataset import ImageDataset
+    from dfdlib.data.manifest import categories_of, read_manifest
+    from dfdlib.training.settings import TrainConfig
 
     if __name__ == "__main__":
         images = ImageDataset(read_manifest(sys.argv[1]), 32, categories_of(read_manifest(sys.argv[1])))
@@ -288,7 +266,7 @@ def test_two_processes_train_like_one(demo, tmp_path):
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     results = []
     for name, command in (("one", [sys.executable]), ("two", launch)):
-        arguments = [str(script), f"{demo.attrs['root']}/manifest.csv", str(tmp_path / name)]
+        arguments = [str(script), str(root_of(demo) / "manifest.csv"), str(tmp_path / name)]
         done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-3000:]
         results.append(
@@ -301,31 +279,6 @@ def test_two_processes_train_like_one(demo, tmp_path):
     assert one["losses"][0] == pytest.approx(two["losses"][0], rel=0.1)
     assert np.abs(np.subtract(one["losses"], two["losses"])).max() < 0.35
     assert np.abs(np.subtract(one["categories"], two["categories"])).max() < 0.35
-
-
-def test_precision_is_measured_and_the_network_left_alone(images):
-    from dfdlib.training.precision import choose_precision
-
-    network = new_detector().network.train()
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    batch = images.batch(range(8))
-    chosen, gain = choose_precision(network, lambda net: net(batch["image"]).fake.mean(), torch.device("cpu"))
-    assert chosen in ("fp32", "bf16")
-    assert (chosen == "bf16") == (gain >= 1.1)
-    assert_same(before, dict(network.state_dict()))
-    assert all(parameter.grad is None for parameter in network.parameters())
-
-
-def test_precision_is_measured_once_for_networks_of_one_kind(images, tmp_path, monkeypatch, capsys):
-    asked = []
-    monkeypatch.setattr("dfdlib.training.loop._PRECISIONS", {})
-    monkeypatch.setattr("dfdlib.training.choose_precision", lambda *_: asked.append(1) or ("fp32", 0.5))
-    for name in "ab":
-        train(images, tmp_path / name, precision="auto", epochs=1)
-    assert len(asked) == 1
-    assert capsys.readouterr().out.count("precision: fp32") == 2
-    train(images, tmp_path / "c", precision="auto", epochs=1, batch_size=8)
-    assert len(asked) == 2
 
 
 def test_tensorboard_logs_are_written_when_asked(images, tmp_path):
@@ -353,3 +306,29 @@ def test_a_handful_of_fakes_among_many_images_trains(images, tmp_path, balance):
     ][2:]
     _, history = train(images.subset(~images.manifest.index.isin(rare)), tmp_path, epochs=1, balance=balance)
     assert np.isfinite(history[["train_loss", "val_loss"]].to_numpy()).all()
+
+
+def test_the_precision_is_said_and_kept_by_a_resumed_run(images, tmp_path, monkeypatch, capsys):
+    from dfdlib.training import loop
+
+    chosen = Precision("bf16", "of the test")
+    monkeypatch.setattr(
+        loop,
+        "choose_precision",
+        lambda _, wanted: chosen if wanted == "auto" else Precision(wanted, "as asked"),
+    )
+    save = loop._Run.save
+
+    def interrupted(self, improved):
+        save(self, improved)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Run, "save", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(images, tmp_path, precision="auto", epochs=2)
+    assert "precision: bf16 (of the test)" in capsys.readouterr().out
+    chosen = Precision("fp32", "another machine")
+    detector, history = train(images, tmp_path, precision="auto", epochs=2)
+    assert history["precision"].tolist() == ["bf16", "bf16"]
+    assert detector.provenance["precision"] == "bf16"

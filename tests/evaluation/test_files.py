@@ -1,5 +1,8 @@
 """Predictions of files as they come: the same numbers, every file accounted for, and no work done twice."""
 
+from itertools import islice
+
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +10,9 @@ import pytest
 from dfdlib import DfdError, create_detector, predict
 from dfdlib.data.dataset import ImageDataset
 from dfdlib.data.scan import scan_images
-from dfdlib.evaluation.files import predict_files
+from dfdlib.evaluation.files import frame_scores, judge_files, predict_files
+from dfdlib.images.picture import read_picture
+from dfdlib.models.decision import Decision
 
 CATEGORIES = ("animals", "vehicles")
 
@@ -61,16 +66,14 @@ def test_an_interrupted_run_goes_on(detector, files, tmp_path, monkeypatch, cut)
     predict_files([detector], files, whole, batch_size=3)
     from dfdlib.evaluation import files as evaluation_files
 
-    original, calls = evaluation_files._judged, []
+    original = evaluation_files.judge_files
 
     def stop_at_the_third(*given, **settings):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return original(*given, **settings)
+        yield from islice(original(*given, **settings), 2)
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(evaluation_files, "_judged", stop_at_the_third)
+        patch.setattr(evaluation_files, "judge_files", stop_at_the_third)
         with pytest.raises(KeyboardInterrupt):
             predict_files([detector], files, broken, batch_size=3)
     assert not broken.exists()
@@ -120,3 +123,76 @@ def test_broken_files_alone_are_all_reported(detector, write_images, tmp_path):
 def test_no_detector_is_refused(files, tmp_path):
     with pytest.raises(DfdError, match="name at least one"):
         predict_files([], files, tmp_path / "test.csv")
+
+
+def test_rows_that_cannot_be_read_keep_their_place_among_the_judged(detector, files):
+    detector.decision = Decision(0.5, band=(0.0, 1.1))
+    parts = list(judge_files([detector], files.iloc[::-1], batch_size=4))
+    assert [len(part) for part in parts] == [4, 4, 3]
+    table = pd.concat(parts, ignore_index=True)
+    assert list(table["path"]) == list(files["path"])[::-1]
+    lost = table["path"] == "broken.jpg"
+    assert (table["error"] != "").tolist() == lost.tolist()
+    assert table["p_fake"].isna().tolist() == lost.tolist()
+    assert set(table.loc[~lost, "verdict"]) == {"can't tell"}
+    assert set(table.loc[~lost, "predicted"]) <= {"real", "fake"}
+
+
+def test_a_threshold_that_is_given_leaves_no_band(detector, files):
+    detector.decision = Decision(0.5, 2.0, (0.0, 1.1))
+    own, given = (
+        pd.concat(judge_files([detector], files, threshold=threshold)).query("error == ''")
+        for threshold in (None, 1.0)
+    )
+    assert set(own["verdict"]) == {"can't tell"}
+    assert set(given["verdict"]) == set(given["predicted"]) == {"real"}
+    assert given["p_fake"].equals(own["p_fake"]), "the temperature stays"
+
+
+def test_files_pictures_and_pixels_are_judged_alike(detector, write_images):
+    root = write_images(["a.png"])
+    picture = read_picture(root / "a.png")
+    rows = pd.DataFrame({"path": ["file", "picture", "pixels"]})
+    (table,) = judge_files([detector], rows, [root / "a.png", picture, picture.pixels])
+    assert table["logit"].tolist() == pytest.approx([table["logit"][0]] * 3, abs=1e-5)
+
+
+@pytest.fixture
+def film(tmp_path):
+    file = tmp_path / "film.mp4"
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*"mp4v"), 8, (48, 48))
+    for i in range(12):
+        writer.write(np.full((48, 48, 3), 20 * i, np.uint8))
+    writer.release()
+    return file
+
+
+def test_the_frames_of_a_video_are_averaged(detector, film):
+    frames = frame_scores([detector], film, 6)
+    assert list(frames["frame"]) == list(range(6))
+    assert set(frames["video"]) == {"film.mp4"}
+    assert frames["p_fake"].nunique() > 1
+    rows = pd.DataFrame({"path": ["film.mp4"]})
+    (table,) = judge_files([detector], rows, [film], n_frames=6)
+    assert table["logit"][0] == pytest.approx(frames["logit"].mean(), abs=1e-5)
+
+
+def test_a_detector_for_clips_judges_a_video_at_once_and_no_image(film, write_images):
+    clips = create_detector("resnet10t", 24, pretrained="none", n_frames=4)
+    image = write_images(["a.png"]) / "a.png"
+    (table,) = judge_files([clips], pd.DataFrame({"path": ["film", "a.png"]}), [film, image])
+    assert np.isfinite(table["logit"][0])
+    assert "is no video" in table["error"][1]
+    with pytest.raises(DfdError, match="not one per frame"):
+        frame_scores([clips], film)
+
+
+def test_detectors_that_do_not_fit_together_are_refused(detector, files):
+    clips = create_detector("resnet10t", 24, CATEGORIES, pretrained="none", n_frames=4)
+    for wrong, settings, message in (
+        ([detector, clips], {}, "cannot judge together"),
+        ([detector], {"n_frames": 0}, "`n_frames` is 0"),
+        ([detector], {"tta": ["flop"]}, "unknown view `flop`"),
+    ):
+        with pytest.raises(DfdError, match=message):
+            next(judge_files(wrong, files, **settings))

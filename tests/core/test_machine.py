@@ -1,0 +1,29 @@
+"""The machine: what a report says of it."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from dfdlib.core import machine
+
+
+def test_versions_name_what_is_not_installed(monkeypatch):
+    monkeypatch.setattr(machine, "_PACKAGES", ("torch", "no-such-package"))
+    found = machine.versions()
+    assert found["torch"] == version("torch")
+    assert found["no-such-package"] is None
+    assert "cores" in found["machine"]
+
+
+def test_an_installed_package_has_no_commit(monkeypatch, tmp_path):
+    installed = tmp_path / "site-packages" / "dfdlib" / "core" / "machine.py"
+    monkeypatch.setattr(machine, "__file__", str(installed))
+    assert machine._commit() is None
+
+
+def test_a_checkout_has_a_commit():
+    if not (Path(machine.__file__).parents[2] / ".git").exists():
+        pytest.skip("not a checkout")
+    assert machine.versions()["commit"] == machine._commit()
+    assert machine._commit()
