@@ -217,7 +217,7 @@ def finetune(
 
     machine.setup(seed)
     (detector,) = load_detectors([model])
-    images = ImageDataset(open_data(data, seed), detector.image_size, detector.categories)
+    images = ImageDataset(open_data(data, seed), detector.fit, detector.categories)
     tell_unreadable(images.unreadable["error"])
     out = Path(out)
     held_out = images.split("val")
@@ -258,7 +258,7 @@ def _labelled_images(path: str, split: str | None, detector: Detector) -> ImageD
     chosen = known & (manifest["split"] == split) if split else (in_test if in_test.any() else known)
     if not chosen.any():
         raise DfdError(f"{path} has no labelled image{f' in its {split} split' if split else ''}.")
-    return ImageDataset(manifest[chosen], detector.image_size, detector.categories)
+    return ImageDataset(manifest[chosen], detector.fit, detector.categories)
 
 
 def tell_unreadable(errors: Sequence[str]) -> None:

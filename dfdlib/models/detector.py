@@ -53,6 +53,11 @@ class Detector:
         return next((weight.device for weight in self.network.parameters()), torch.device("cpu"))
 
     @property
+    def fit(self) -> tuple[int, str]:
+        """How images are fitted for it: side in pixels and interpolation, see `picture.fit_image`."""
+        return self.image_size, self.interpolation
+
+    @property
     def target_layer(self) -> str:
         """Dotted name of the network's last feature map, which Grad-CAM looks at."""
         return self.network.target_layer
@@ -98,6 +103,10 @@ def create_network(name: str, **arguments: Any) -> nn.Module:
     """Build a network by name. Raises `DfdError` for an unknown name or arguments that do not fit it."""
     if name not in NETWORKS:
         raise unknown("network", name, NETWORKS)
+    if arguments.pop("stages", 0):
+        raise DfdError(
+            "this backbone was cut short (`stages`), as dfdlib 0.1 did; train again, or use it with 0.1."
+        )
     try:
         return NETWORKS[name](**arguments)
     except TypeError as error:
@@ -113,6 +122,7 @@ def create_detector(
     seed: int = 0,
     n_frames: int = 0,
     fallback: str = "",
+    largest_side: int = 0,
     **switches: Any,
 ) -> Detector:
     """Build a detector: real/fake, and the category too where categories are given.
@@ -120,39 +130,37 @@ def create_detector(
     Args:
         backbone: Any timm model name (`tf_efficientnetv2_b0` is small enough for a CPU), or `cnn` for
             `networks.CustomCnn`.
-        image_size: Side of the square input in pixels; 0 for what the backbone's weights were trained at.
+        image_size: Side of the square input in pixels; 0 for what the backbone's weights were trained at, or
+            `largest_side` where that is smaller.
         categories: Names of the categories; fewer than two make a detector without a category head.
         pretrained: `auto` or `none`, see `weights.create_backbone`.
         weights: A local file of backbone weights.
         seed: Draws the weights that start at random.
         n_frames: Frames of a clip, for `clip_network.CnnLstm` over the backbone; 0 for single images.
         fallback: The backbone to take where pretrained weights of the wanted one cannot be had.
+        largest_side: The images' own size, see `dataset.typical_side`; 0 for any.
         switches: Further arguments of the network, such as `residual` and `stem_stride`.
 
     Raises:
         DfdError: Unknown backbone, or weights that do not fit.
     """
     categories = tuple(categories) if len(categories) > 1 else ()
+    fit = {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if backbone == "cnn":
-            arguments = {"n_categories": len(categories), **switches}
-            network = create_network("cnn", **arguments)
-            return Detector(network, "cnn", arguments, image_size or CNN_SIZE, categories)
-        found = create_backbone(backbone, pretrained, weights, fallback)
-        trained = found.origin != SCRATCH
-        prepared = preprocessing_of(found.name) if trained else IMAGENET
-        arguments = {"backbone": found.name, "n_categories": len(categories), **switches}
-        arguments = {"mean": list(prepared.mean), "std": list(prepared.std)} | arguments
-        kind = "cnn-lstm" if n_frames else "timm"
-        network = create_network(kind, **arguments, module=found.module if trained else None)
-    return Detector(
-        network,
-        kind,
-        arguments,
-        image_size or prepared.image_size,
-        categories,
-        n_frames,
-        origin=found.origin,
-        interpolation=prepared.interpolation,
-    )
+            kind, arguments, start, origin, native = "cnn", switches, {}, SCRATCH, CNN_SIZE
+        else:
+            found = create_backbone(backbone, pretrained, weights, fallback)
+            prepared = IMAGENET if found.origin == SCRATCH else preprocessing_of(found.name)
+            kind, origin, native = "cnn-lstm" if n_frames else "timm", found.origin, prepared.image_size
+            look = {"mean": list(prepared.mean), "std": list(prepared.std)}
+            arguments, fit = (
+                {"backbone": found.name, **look, **switches},
+                {"interpolation": prepared.interpolation},
+            )
+            start = {} if origin == SCRATCH else {"module": found.module}
+        arguments = {"n_categories": len(categories), **arguments}
+        network = create_network(kind, **arguments, **start)
+    size = image_size or min(native, largest_side or native)
+    return Detector(network, kind, arguments, size, categories, n_frames, origin=origin, **fit)
