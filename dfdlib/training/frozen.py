@@ -62,9 +62,9 @@ def fit_frozen(
         The history, see `fit`.
 
     Raises:
-        DfdError: As `fit`, or the detector has no timm backbone, or `config` asks for
-            self-blended images, whose labels differ from those of the images that they are made of. After an
-            error the detector is unchanged.
+        DfdError: As `fit`, or the detector's heads look at more than its features, or `config` asks for
+            self-blended images, whose labels differ from those of the images that they are made of. If the
+            loss is not finite, the detector stays unchanged.
     """
     network, out_dir = detector.network, Path(out_dir)
     if not hasattr(network, "embed"):
