@@ -138,9 +138,8 @@ class ImageDataset(Dataset):
         An image that was manipulated as a whole counts as unknown too: no place in it would be wrong.
         """
         masks = np.zeros((len(self), self.size, self.size), bool)
-        for mask, file in zip(
-            masks, files_of(self.manifest, "mask") if "mask" in self.manifest else (), strict=False
-        ):
+        files = files_of(self.manifest, "mask") if "mask" in self.manifest else [None] * len(self)
+        for mask, file in zip(masks, files, strict=True):
             if file is not None:
                 region = fit_image(read_image(file), self.size)[..., 0] > 127
                 mask[:] = region & (not region.all())

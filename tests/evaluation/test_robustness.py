@@ -15,6 +15,7 @@ from dfdlib.evaluation.robustness import measure_robustness, predict_degraded, s
 from dfdlib.images.decode import read_image, write_image
 from dfdlib.images.degrade import DEGRADATIONS, Degradation
 from dfdlib.images.picture import fit_image
+from dfdlib.models.decision import Decision
 from dfdlib.models.detector import Detector
 from dfdlib.models.networks import Logits
 
@@ -67,9 +68,7 @@ def photos(tmp_path):
         write_image(tmp_path / f"{i}.png", np.clip(image, 0, 255).astype(np.uint8))
         rows.append((f"{i}.png", "fake" if fake else "real", None, "test", f"g{i // 2}", None))
     columns = ["path", "label", "category", "split", "group", "generator"]
-    table = pd.DataFrame(rows, columns=columns)
-    table.attrs["root"] = str(tmp_path)
-    return table
+    return pd.DataFrame(rows, columns=columns).assign(root=str(tmp_path))
 
 
 def curve(table, name, degradation):
@@ -78,7 +77,7 @@ def curve(table, name, degradation):
 
 def test_numbers_agree_with_degrading_each_image_by_hand(photos):
     network = create_detector("resnet10t", 32, pretrained="none", seed=1)
-    network.threshold, network.temperature = 0.4, 2.0
+    network.decision = Decision(threshold=0.4, temperature=2.0)
     chosen = {name: DEGRADATIONS[name] for name in ("jpeg", "noise", "crop")}
     got = list(predict_degraded({"net": network}, photos, chosen))
     assert [step for _, step, _ in got] == steps_of(chosen)
@@ -91,10 +90,12 @@ def test_numbers_agree_with_degrading_each_image_by_hand(photos):
             pixels.append(fit_image(image, 32))
         images = torch.from_numpy(np.stack(pixels)).movedim(-1, 1)
         with torch.inference_mode():
-            expected = network.network.eval()(images).fake.numpy() / 2
+            expected = network.network.eval()(images).fake.numpy()
         assert predictions["logit"].to_numpy() == pytest.approx(expected, abs=1e-4)
         assert list(predictions["path"]) == list(photos["path"])
-        assert predictions.attrs["threshold"] == 0.4
+        p_fake = predictions["p_fake"].to_numpy()
+        assert p_fake == pytest.approx(1 / (1 + np.exp(-expected / 2)), abs=1e-4)
+        assert list(predictions["predicted"] == "fake") == list(p_fake >= 0.4)
 
 
 def test_the_first_point_is_what_predict_says(photos):
@@ -152,7 +153,7 @@ def test_a_detector_of_detail_suffers_from_blur_and_one_of_brightness_does_not(p
 
 
 def test_black_images_tell_nothing_and_thresholds_are_the_detectors_own(photos):
-    low, high = detector(threshold=1e-4), detector(threshold=0.5)
+    low, high = detector(decision=Decision(1e-4)), detector(decision=Decision(0.5))
     table = measure_robustness({"low": low, "high": high}, photos, {"dark": DARKER}, resamples=10)
     assert curve(table, "high", "dark")["auc"].iloc[-1] == 0.5
     half = [curve(table, name, "dark").iloc[1] for name in ("low", "high")]

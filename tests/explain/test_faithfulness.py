@@ -97,7 +97,7 @@ def test_masks_come_from_the_manifest(tmp_path):
         cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((20, 20, 3), np.uint8))
     manifest = pd.DataFrame({"path": ["a.png", "b.png", "c.png"], "mask": ["part.png", "whole.png", None]})
     manifest = manifest.assign(label="fake", category=None, split="test", group="g", generator="x")
-    manifest.attrs["root"] = str(tmp_path)
+    manifest["root"] = str(tmp_path)
     masks = ImageDataset(manifest, 20).masks()
     assert (masks[0] == (region > 0)).all()
     assert not masks[1].any(), "an image manipulated as a whole has no wrong place"
