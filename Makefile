@@ -25,6 +25,7 @@ demo: $(VENV)/.installed ## Train and judge a detector on the demo set (notebook
 test: $(VENV)/.installed ## Lint, then test the library and the notebooks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest --nbval --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lab: $(VENV)/.installed ## Open the notebooks in JupyterLab

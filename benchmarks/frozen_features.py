@@ -34,7 +34,7 @@ def usual_loop(images: ImageDataset, config: TrainConfig, backbone: str, weights
         network.eval()
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(epoch))
         for places in order.split(config.batch_size):
-            batch = train.__getitems__(places.numpy())
+            batch = train.batch(places.numpy())
             pixels = batch["image"].contiguous()
             pixels = pixels.flip(-1) if epoch % 2 else pixels
             logits = network.heads(network.embed(pixels))
@@ -43,7 +43,7 @@ def usual_loop(images: ImageDataset, config: TrainConfig, backbone: str, weights
             loss.backward()
             optimizer.step()
         with torch.no_grad():
-            batches = [val.__getitems__(range(i, min(i + 32, len(val)))) for i in range(0, len(val), 32)]
+            batches = [val.batch(range(i, min(i + 32, len(val)))) for i in range(0, len(val), 32)]
             scores = torch.cat([network(batch["image"].contiguous()).fake for batch in batches])
     return metrics.auc(val.fake.numpy(), scores.numpy())
 

@@ -87,7 +87,7 @@ def step(backbone: str, images: ImageDataset, batch_size: int, precision: str) -
     network = create_detector(backbone, images.size, pretrained="none").network
     network = network.to(memory_format=torch.channels_last)
     train_mode(network)
-    batch = images.__getitems__(range(batch_size))["image"].contiguous(memory_format=torch.channels_last)
+    batch = images.batch(range(batch_size))["image"].contiguous(memory_format=torch.channels_last)
 
     def epoch() -> None:
         for _ in range(len(images) // batch_size):

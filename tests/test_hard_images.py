@@ -89,6 +89,7 @@ def decode(name, source, max_pixels):
     started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # as `images.decode` says where it is imported
         try:
             read = read_image if isinstance(source, Path) else decode_image
             made = read(*([source] if isinstance(source, Path) else [source, name]), max_pixels)
@@ -560,7 +561,7 @@ def test_odd_names_survive_a_manifest_and_a_data_set(tree):
     assert fingerprint(again) == fingerprint(manifest)
     data = ImageDataset(again, 32)
     assert data.unreadable.empty
-    shown = data.__getitems__(range(len(data)))["image"].movedim(1, -1).numpy()
+    shown = data.batch(range(len(data)))["image"].movedim(1, -1).numpy()
     for path, image in zip(again["path"], shown, strict=True):
         assert np.array_equal(image, read_picture(tree / path).fitted(32)), path
 

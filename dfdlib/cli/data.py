@@ -2,45 +2,69 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
+from dfdlib.cli.options import Repeated, UsageError
 
-def demo_data(options: argparse.Namespace) -> str:
-    """Draw the demo set; return its manifest file."""
+
+def demo_data(*, images: int = 2700, size: int = 128, seed: int = 0, workers: int = 0) -> str:
+    """Draw the demo set; print its manifest.
+
+    Args:
+        images: Images in all.
+        size: Side of an image in pixels.
+        seed: Seeds the drawing.
+        workers: Processes; 0 for one per core.
+    """
     from dfdlib.data.manifest import root_of
     from dfdlib.demo.sets import demo_manifest
 
-    manifest = demo_manifest(options.images, options.seed, options.size, options.workers)
+    manifest = demo_manifest(images, seed, size, workers)
     return str(root_of(manifest) / "manifest.csv")
 
 
-def scan(options: argparse.Namespace) -> str:
-    """Write the manifest of a folder into it; return the file."""
+def scan(path: str, /, *, label: Repeated = (), unlabelled: bool = False) -> str:
+    """Write a manifest.csv into a folder of images; print its path.
+
+    Args:
+        path: The folder.
+        label: A folder name that means real or fake, e.g. 0_old=fake.
+        unlabelled: The images need no labels.
+    """
     from dfdlib.data.manifest import summary, write_manifest
     from dfdlib.data.scan import count_skipped, scan_images
 
-    labels = dict(pair.split("=", 1) for pair in options.label)
-    manifest = scan_images(options.path, labels, require_labels=not options.unlabelled)
+    for pair in label:
+        if "=" not in pair:
+            raise UsageError(f"--label is {pair!r}; it must look like FOLDER=real or FOLDER=fake.")
+    labels = dict(pair.split("=", 1) for pair in label)
+    manifest = scan_images(path, labels, require_labels=not unlabelled)
     print(summary(manifest).to_string(), file=sys.stderr)
-    for reason, count in count_skipped(options.path).items():
+    for reason, count in count_skipped(path).items():
         print(f"skipped: {count} {reason}", file=sys.stderr)
-    file = Path(options.path) / "manifest.csv"
+    file = Path(path) / "manifest.csv"
     write_manifest(manifest, file)
     return str(file)
 
 
-def split(options: argparse.Namespace) -> str:
-    """Share images out to the splits; return the manifest file."""
+def split(path: str, /, *, val: float = 0.2, test: float = 0.0, seed: int = 0) -> str:
+    """Assign the images to train, val and test; print the manifest.
+
+    Args:
+        path: A folder of images, or a manifest.
+        val: Share of the validation images.
+        test: Share of the test images.
+        seed: Seeds the split.
+    """
     from dfdlib.data.manifest import root_of, summary, write_manifest
     from dfdlib.data.scan import open_raw
     from dfdlib.data.splits import assert_disjoint, assign_splits
 
-    manifest = open_raw(options.path)
-    fractions = {"train": 1 - options.val - options.test, "val": options.val, "test": options.test}
+    manifest = open_raw(path)
+    fractions = {"train": 1 - val - test, "val": val, "test": test}
     kept = {name: share for name, share in fractions.items() if share > 0}
-    manifest = assign_splits(manifest, kept, options.seed)
+    manifest = assign_splits(manifest, kept, seed)
     assert_disjoint(manifest)
     print(summary(manifest).to_string(), file=sys.stderr)
     file = root_of(manifest) / "manifest.csv"

@@ -1,16 +1,16 @@
-"""What the commands of `dfd` do, each a thin call into the library. Imports wait until a command runs."""
+"""The commands of `dfd` that make and judge a detector. Imports wait until a command runs."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import dataclasses
 import sys
-import typing
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import tyro
+
+from dfdlib.cli.options import Repeated, require
 from dfdlib.core.errors import DfdError
 from dfdlib.training.settings import TrainConfig
 
@@ -21,69 +21,109 @@ if TYPE_CHECKING:
     from dfdlib.models.detector import Detector
 
 
-def train(options: argparse.Namespace) -> dict[str, Any]:
-    """Train a detector; return its file and metrics."""
+def train(
+    *,
+    out: str,
+    data: str = "",
+    backbone: str = "tf_efficientnetv2_b0",
+    image_size: int = 128,
+    pretrained: Literal["auto", "none"] = "auto",
+    weights: str = "",
+    max_images: int = 0,
+    residual: bool = True,
+    stem_stride: int = 1,
+    stages: int = 3,
+    attention: bool = False,
+    config: tyro.conf.OmitArgPrefixes[TrainConfig] = TrainConfig(),  # noqa: B008 (it is frozen)
+) -> dict[str, Any]:
+    """Train a detector; print its metrics as JSON.
+
+    Args:
+        out: Folder of the results.
+        data: Folder of images or manifest; the demo set when not given.
+        backbone: Any timm model, or cnn.
+        image_size: Side of the input in pixels.
+        pretrained: ImageNet weights where they can be had, or none.
+        weights: File of backbone weights.
+        max_images: Use at most this many; 0 for all.
+        residual: High-pass residual beside RGB.
+        stem_stride: Stride of the first convolution; 0 leaves it unchanged.
+        stages: Feature maps to keep; 0 for the whole backbone.
+        attention: CBAM on the last feature map.
+        config: How to train.
+    """
     from dfdlib.cli.outcome import save_outcome
     from dfdlib.core import machine
     from dfdlib.data.dataset import ImageDataset
     from dfdlib.data.manifest import categories_of
     from dfdlib.data.scan import open_data
     from dfdlib.demo.sets import demo_manifest
-    from dfdlib.models import detector
+    from dfdlib.models.detector import create_detector
     from dfdlib.training.loop import BEST, fit
 
-    settings = {name: getattr(options, name) for name in setting_types()}
-    config = TrainConfig(**settings)
     machine.setup(config.seed)
-    manifest = open_data(options.data, config.seed, options.max_images) if options.data else demo_manifest()
-    images = ImageDataset(manifest, options.image_size, categories_of(manifest), config.workers)
+    manifest = open_data(data, config.seed, max_images) if data else demo_manifest()
+    images = ImageDataset(manifest, image_size, categories_of(manifest), config.workers)
     tell_unreadable(images.unreadable["error"])
     switches = {}
-    if options.backbone != "cnn":
+    if backbone != "cnn":
         switches = {
-            name: getattr(options, name) for name in ("residual", "stem_stride", "stages", "attention")
+            "residual": residual,
+            "stem_stride": stem_stride,
+            "stages": stages,
+            "attention": attention,
         }
-    detector = detector.create_detector(
-        options.backbone,
-        options.image_size,
-        images.categories,
-        options.pretrained,
-        options.weights,
-        config.seed,
-        **switches,
+    detector = create_detector(
+        backbone, image_size, images.categories, pretrained, weights, config.seed, **switches
     )
     with contextlib.redirect_stdout(sys.stderr):
-        history = fit(detector, images.split("train"), images.split("val"), config, options.out)
-        scores = save_outcome("dfd train", config, options.out, detector, images, history)["metrics"]
-    return {"model": str(Path(options.out) / BEST), "metrics": scores}
+        history = fit(detector, images.split("train"), images.split("val"), config, out)
+        scores = save_outcome("dfd train", config, out, detector, images, history)["metrics"]
+    return {"model": str(Path(out) / BEST), "metrics": scores}
 
 
-def evaluate(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Judge detectors on labelled data sets; return a row a detector and data set."""
+def evaluate(
+    *,
+    model: Repeated,
+    data: Repeated,
+    ensemble: bool = False,
+    split: Literal["train", "val", "test"] | None = None,
+    tta: tuple[str, ...] = (),
+    out: str | None = None,
+) -> list[dict[str, Any]]:
+    """Judge a detector on labelled data sets; print a table as JSON.
+
+    Args:
+        model: Again for several.
+        data: Again for several data sets.
+        ensemble: Judge the models together.
+        split: By default test where there is one.
+        tta: Average over views: flip, turn, crop, shrink.
+        out: Write the table as CSV too.
+    """
+    require({"--model": model, "--data": data})
     from dfdlib.core.files import safe_table
     from dfdlib.evaluation.predictions import predict, predict_ensemble
 
-    detectors = dict(
-        zip(model_names([Path(file) for file in options.model]), load_detectors(options.model), strict=True)
-    )
+    detectors = dict(zip(model_names([Path(file) for file in model]), load_detectors(model), strict=True))
     rows = []
-    for path in options.data:
-        if options.ensemble:
-            images = _labelled_images(path, options.split, next(iter(detectors.values())))
-            judged = {"ensemble": predict_ensemble(list(detectors.values()), images, tta=options.tta)}
+    for path in data:
+        if ensemble:
+            images = _labelled_images(path, split, next(iter(detectors.values())))
+            judged = {"ensemble": predict_ensemble(list(detectors.values()), images, tta=tta)}
         else:
             judged = {}
             for name, detector in detectors.items():
-                images = _labelled_images(path, options.split, detector)
-                judged[name] = predict(detector, images, tta=options.tta)
+                images = _labelled_images(path, split, detector)
+                judged[name] = predict(detector, images, tta=tta)
         tell_unreadable(images.unreadable["error"])
         rows += [{"detector": name, "data": str(path), **_scores(table)} for name, table in judged.items()]
-    if options.out:
+    if out:
         import pandas as pd
 
         from dfdlib.core.files import write_csv
 
-        write_csv(safe_table(pd.DataFrame(rows)), options.out)
+        write_csv(safe_table(pd.DataFrame(rows)), out)
     return _plain(rows)
 
 
@@ -99,33 +139,68 @@ def _scores(predictions: pd.DataFrame) -> dict[str, Any]:
     return scores | {"n_seen": seen}
 
 
-def calibrate(options: argparse.Namespace) -> dict[str, Any]:
-    """Fit temperature, threshold and band to labelled images; return what they are worth there."""
+def calibrate(
+    *,
+    model: str,
+    data: str,
+    out: str,
+    split: Literal["train", "val", "test"] = "val",
+    false_alarms: float | None = None,
+    min_accuracy: float = 0.9,
+) -> dict[str, Any]:
+    """Fit temperature, threshold and band to labelled images; print what they are.
+
+    Args:
+        model: The detector.
+        data: Labelled images that nobody tests on.
+        out: The file of the calibrated detector.
+        split: The images to fit to.
+        false_alarms: Call at most this share of real images fake.
+        min_accuracy: Least accuracy of the verdicts beyond the band.
+    """
     from dfdlib.evaluation.calibration import calibrate
     from dfdlib.evaluation.predictions import predict
     from dfdlib.evaluation.tables import with_decision
     from dfdlib.models.checkpoint import save_detector
-    from dfdlib.models.decision import CANT_TELL
 
-    (detector,) = load_detectors([options.model])
-    images = _labelled_images(options.data, options.split, detector)
+    (detector,) = load_detectors([model])
+    images = _labelled_images(data, split, detector)
     tell_unreadable(images.unreadable["error"])
     judged = predict(detector, images)
-    decision = calibrate(
-        images.fake.numpy(), judged["logit"].to_numpy(), options.false_alarms, options.min_accuracy
-    )
+    decision = calibrate(images.fake.numpy(), judged["logit"].to_numpy(), false_alarms, min_accuracy)
     detector.decision = decision
-    save_detector(detector, options.out)
+    save_detector(detector, out)
     judged = with_decision(judged, decision)
-    given = judged[judged["verdict"] != CANT_TELL]
+    given = judged[judged["verdict"].isin(["real", "fake"])]
     right = float((given["verdict"] == given["label"]).mean())
     worth = {"n": len(judged), "verdicts_given": len(given) / len(judged), "accuracy_of_these": right}
     fitted = {"temperature": decision.temperature, "threshold": decision.threshold, "band": decision.band}
-    return _plain({"model": options.out, **fitted, **worth})
+    return _plain({"model": out, **fitted, **worth})
 
 
-def finetune(options: argparse.Namespace) -> dict[str, Any]:
-    """Learn from the failures on the validation images, or from what users reported; return what changed."""
+def finetune(
+    *,
+    model: str,
+    data: str,
+    out: str,
+    epochs: int = 3,
+    learning_rate: float = 1e-4,
+    replay: float = 4.0,
+    seed: int = 0,
+    feedback: str | None = None,
+) -> dict[str, Any]:
+    """Learn from the failures on the validation images.
+
+    Args:
+        model: The best_model.pt to start from.
+        data: The data set that it was trained on.
+        out: Folder of best_model_finetuned.pth and failures.json.
+        epochs: Passes over the failures and their replay.
+        learning_rate: Peak learning rate.
+        replay: Training images per failure.
+        seed: Seeds the training.
+        feedback: Learn from images that users of `dfd serve` reported, not from failures.
+    """
     from dfdlib.core import machine
     from dfdlib.data.dataset import ImageDataset
     from dfdlib.data.scan import open_data
@@ -140,25 +215,25 @@ def finetune(options: argparse.Namespace) -> dict[str, Any]:
         with_feedback,
     )
 
-    machine.setup(options.seed)
-    (detector,) = load_detectors([options.model])
-    images = ImageDataset(open_data(options.data, options.seed), detector.image_size, detector.categories)
+    machine.setup(seed)
+    (detector,) = load_detectors([model])
+    images = ImageDataset(open_data(data, seed), detector.image_size, detector.categories)
     tell_unreadable(images.unreadable["error"])
-    out = Path(options.out)
+    out = Path(out)
     held_out = images.split("val")
-    if options.feedback:
-        reported = FeedbackStore(options.feedback).save_images(out / "feedback")
+    if feedback:
+        reported = FeedbackStore(feedback).save_images(out / "feedback")
         images, wrong = with_feedback(images, reported)
         shown = (images.manifest["split"] == "val") | images.manifest["path"].isin(wrong["path"])
         held_out = images.subset(shown)
     parts = {"val": held_out, "test": images.split("test")}
     before = {name: predict(detector, part) for name, part in parts.items()}
-    if not options.feedback:
+    if not feedback:
         wrong = failures(before["val"])
         save_failures(before["val"], out / "failures.json")
-    config = TrainConfig(epochs=options.epochs, learning_rate=options.learning_rate, seed=options.seed)
+    config = TrainConfig(epochs=epochs, learning_rate=learning_rate, seed=seed)
     with contextlib.redirect_stdout(sys.stderr):
-        learn_from_failures(detector, images, wrong, config, out, options.replay)
+        learn_from_failures(detector, images, wrong, config, out, replay)
     after = {name: predict(detector, part) for name, part in parts.items()}
     unseen = {"test": (before["test"], after["test"])} if before["test"]["label"].notna().any() else {}
     table = before_and_after(before["val"], after["val"], wrong, unseen)
@@ -172,7 +247,7 @@ def load_detectors(paths: Iterable[str]) -> list[Detector]:
     return [load_detector(path) for path in paths]
 
 
-def _labelled_images(path: str, split: str, detector: Detector) -> ImageDataset:
+def _labelled_images(path: str, split: str | None, detector: Detector) -> ImageDataset:
     """Return the labelled images of a data set: of one split, or by default of `test` where it has one."""
     from dfdlib.data.dataset import ImageDataset
     from dfdlib.data.scan import open_raw
@@ -198,12 +273,6 @@ def _plain(value: Any) -> Any:
     from dfdlib.core.files import plain
 
     return plain(value)
-
-
-def setting_types() -> dict[str, Any]:
-    """Return the type of each training setting."""
-    hints = typing.get_type_hints(TrainConfig)
-    return {field.name: hints[field.name] for field in dataclasses.fields(TrainConfig)}
 
 
 def model_names(files: Sequence[Path]) -> list[str]:

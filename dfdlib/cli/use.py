@@ -1,17 +1,17 @@
-"""What the commands of `dfd` that use a detector do. Imports wait until a command runs."""
+"""The commands of `dfd` that use a detector. Imports wait until a command runs."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import glob
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dfdlib.cli.learn import load_detectors, model_names, tell_unreadable
+from dfdlib.cli.options import Names, Paths, Repeated, UsageError, require
 from dfdlib.core.errors import DfdError
 
 if TYPE_CHECKING:
@@ -22,37 +22,62 @@ if TYPE_CHECKING:
 _COLUMNS = ["path", "label", "category", "split", "group", "generator"]
 
 
-def predict(options: argparse.Namespace) -> str | dict[str, Any]:
-    """Judge images and videos; return the verdict of one, or the CSV of many."""
+def predict(
+    paths: Paths,
+    /,
+    *,
+    model: Repeated,
+    tta: Names = None,
+    heatmap: str | None = None,
+    timeline: str | None = None,
+    frames: int = 32,
+    faces: str | None = None,
+    threshold: float | None = None,
+    out: str | None = None,
+    workers: int = 0,
+) -> str | dict[str, Any]:
+    """Judge images and videos: one as JSON, many as a CSV whose path is printed.
+
+    Args:
+        paths: Files, folders, patterns.
+        model: A .pt, .pth or .onnx file; again for an ensemble.
+        tta: Average over views: flip, turn, crop, shrink; alone for flip, crop and shrink.
+        heatmap: Write gradcam.png of a single image into this folder.
+        timeline: Write timeline.png of a single video into this folder, one score per frame.
+        frames: Frames of a video to judge; detectors of clips state theirs.
+        faces: Crop videos to the main face: YuNet's .onnx file, or cascade.
+        threshold: Fake from this probability on; the model's own by default.
+        out: The CSV; by default test.csv, or test_tta_confidence.csv with --tta.
+        workers: Threads that decode; 0 for one per core.
+    """
+    require({"a path": paths, "--model": model})
     from dfdlib.evaluation.files import predict_files
     from dfdlib.images.faces import FaceDetector
     from dfdlib.images.video import VIDEO_SUFFIXES
     from dfdlib.models.forward import DEFAULT_VIEWS
 
-    detectors = load_detectors(options.model)
+    detectors = load_detectors(model)
     settings = {
-        "tta": DEFAULT_VIEWS if options.tta == [] else options.tta or (),
-        "n_frames": options.frames,
-        "faces": FaceDetector("" if options.faces == "cascade" else options.faces) if options.faces else None,
+        "tta": DEFAULT_VIEWS if tta == () else tta or (),
+        "n_frames": frames,
+        "faces": FaceDetector("" if faces == "cascade" else faces) if faces else None,
     }
-    manifest = _manifest_of(options.paths)
-    alone = len(manifest) == 1 and not Path(options.paths[0]).is_dir()
-    video = alone and Path(options.paths[0]).suffix.lower() in VIDEO_SUFFIXES
-    if options.heatmap and (not alone or video):
+    manifest = _manifest_of(paths)
+    alone = len(manifest) == 1 and not Path(paths[0]).is_dir()
+    video = alone and Path(paths[0]).suffix.lower() in VIDEO_SUFFIXES
+    if heatmap and (not alone or video):
         raise DfdError("--heatmap is for one image; name a single file. `dfd explain` takes many.")
-    if options.timeline and not video:
+    if timeline and not video:
         raise DfdError("--timeline is for one video; name a single file.")
-    if alone and not options.out:
-        verdict = _judge_one(detectors, manifest, options.threshold, settings)
-        if options.heatmap:
-            verdict["heatmap"] = _draw_heatmap(detectors, options.paths[0], options.heatmap)
-        if options.timeline:
-            verdict["timeline"] = _draw_timeline(detectors, options.paths[0], options.timeline, settings)
+    if alone and not out:
+        verdict = _judge_one(detectors, manifest, threshold, settings)
+        if heatmap:
+            verdict["heatmap"] = _draw_heatmap(detectors, paths[0], heatmap)
+        if timeline:
+            verdict["timeline"] = _draw_timeline(detectors, paths[0], timeline, settings)
         return verdict
-    csv = options.out or ("test_tta_confidence.csv" if settings["tta"] else "test.csv")
-    done = predict_files(
-        detectors, manifest, csv, threshold=options.threshold, workers=options.workers, **settings
-    )
+    csv = out or ("test_tta_confidence.csv" if settings["tta"] else "test.csv")
+    done = predict_files(detectors, manifest, csv, threshold=threshold, workers=workers, **settings)
     tell_unreadable(done.unreadable)
     judged = done.n - len(done.unreadable)
     print(f"{done.n} files, {done.n_fake} called fake of {judged} judged now or before", file=sys.stderr)
@@ -103,23 +128,57 @@ def _draw_timeline(detectors: Sequence[Detector], path: str, folder: str, settin
     return str(file)
 
 
-def explain(options: argparse.Namespace) -> str:
-    """Write heatmaps over images; return the CSV that lists them."""
+def explain(
+    paths: Paths,
+    /,
+    *,
+    model: Repeated,
+    out: str,
+    target: str = "predicted",
+    method: str = "gradcam",
+) -> str:
+    """Write heatmaps over images; print the CSV that lists them.
+
+    Args:
+        paths: Files, folders, patterns.
+        model: Again for several: the most confident one explains.
+        out: Folder of the overlays.
+        target: Predicted, fake, real, or the name of a category.
+        method: One of gradcam, gradcam++, hirescam, xgradcam, layercam, eigencam.
+    """
+    require({"a path": paths, "--model": model})
     from dfdlib.core.files import safe_table, write_csv
     from dfdlib.explain.heatmaps import explain_files
 
-    manifest = _manifest_of(options.paths, videos=False)
-    table = explain_files(
-        load_detectors(options.model), manifest, options.out, options.target, options.method
-    )
+    manifest = _manifest_of(paths, videos=False)
+    table = explain_files(load_detectors(model), manifest, out, target, method)
     tell_unreadable([error for error in table["error"] if error])
-    file = Path(options.out) / "explanations.csv"
+    file = Path(out) / "explanations.csv"
     write_csv(safe_table(table), file)
     return str(file)
 
 
-def serve(options: argparse.Namespace) -> None:
-    """Serve detectors until interrupted."""
+def serve(
+    *,
+    model: Repeated = (),
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    origin: Repeated = (),
+    feedback: str | None = None,
+    max_mb: int = 16,
+) -> None:
+    """Serve a page and a REST interface for detectors.
+
+    Args:
+        model: Again for several; small demo detectors when not given.
+        host: Address to listen on; by default this machine alone.
+        port: From 1 to 65535.
+        origin: Another web origin that may call it.
+        feedback: SQLite file of users' reports; by default data/feedback.db.
+        max_mb: Largest upload in MB.
+    """
+    if not 0 < port < 65536:
+        raise UsageError(f"--port is {port}; it must be from 1 to 65535.")
     try:
         from dfdlib.serve import Service, create_app, run_server
     except ImportError as error:
@@ -127,7 +186,7 @@ def serve(options: argparse.Namespace) -> None:
     from dfdlib.core import paths
     from dfdlib.serve.feedback import FeedbackStore
 
-    files, notice = [Path(file) for file in options.model], ""
+    files, notice = [Path(file) for file in model], ""
     if files:
         names = model_names(files)
     else:
@@ -138,36 +197,50 @@ def serve(options: argparse.Namespace) -> None:
         names, files, notice = list(found), list(found.values()), NOTICE
     models = dict(zip(names, load_detectors(map(str, files)), strict=True))
     folders = {name: file.parent for name, file in zip(names, files, strict=True)}
-    store = FeedbackStore(options.feedback or paths.data_root() / "feedback.db")
-    app = create_app(Service(models, folders, notice), store, options.origin, options.max_mb * 2**20)
-    print(f"serving {', '.join(names)} on http://{options.host}:{options.port}", file=sys.stderr)
-    run_server(app, options.host, options.port)
+    store = FeedbackStore(feedback or paths.data_root() / "feedback.db")
+    app = create_app(Service(models, folders, notice), store, origin, max_mb * 2**20)
+    print(f"serving {', '.join(names)} on http://{host}:{port}", file=sys.stderr)
+    run_server(app, host, port)
 
 
-def report(options: argparse.Namespace) -> str:
-    """Run the notebooks and build the page over all runs; return its file."""
+def report(*, only: Names = None, build_only: bool = False, out: str = "") -> str:
+    """Run the notebooks, and build a page over all runs; print its path.
+
+    Args:
+        only: Notebooks, such as 04 06.
+        build_only: Build the page from what is there.
+        out: The page; by default reports/index.html.
+    """
+    if only == ():
+        raise UsageError("--only needs the name of a notebook, such as 04.")
     from dfdlib.core import paths
     from dfdlib.reports.notebooks import notebook_files, run_notebook
     from dfdlib.reports.site import build_site
 
     root, executed = paths.reports_root(), []
-    for file in [] if options.build_only else notebook_files(options.only):
+    for file in [] if build_only else notebook_files(only or ()):
         print(f"running {file.stem}", file=sys.stderr, flush=True)
         executed.append(run_notebook(file))
         print(f"  {executed[-1].error or 'done'}, {executed[-1].seconds:.0f} s", file=sys.stderr, flush=True)
-    page = build_site(root, options.out or "", executed)
+    page = build_site(root, out, executed)
     failed = [one.name for one in executed if one.error]
     if failed:
         raise DfdError(f"{', '.join(failed)} failed; {page} shows the rest and says why.")
     return str(page)
 
 
-def export(options: argparse.Namespace) -> str:
-    """Write a detector as ONNX; return the file."""
+def export(*, model: str, format: Literal["onnx"] = "onnx", out: str | None = None) -> str:  # noqa: ARG001
+    """Write a detector as ONNX; print the path.
+
+    Args:
+        model: The detector.
+        format: The only one for now.
+        out: By default beside the model.
+    """
     from dfdlib.models.onnx import export_onnx
 
-    (detector,) = load_detectors([options.model])
-    out = options.out or str(Path(options.model).with_suffix(".onnx"))
+    (detector,) = load_detectors([model])
+    out = out or str(Path(model).with_suffix(".onnx"))
     export_onnx(detector, out)
     return out
 
@@ -176,7 +249,7 @@ def _manifest_of(paths: Sequence[str], videos: bool = True) -> pd.DataFrame:
     """Make a manifest of files, folders and patterns; folders can hold videos too."""
     import pandas as pd
 
-    from dfdlib.data.manifest import root_of
+    from dfdlib.data.manifest import files_of
     from dfdlib.data.scan import scan_images, video_files
 
     tables = []
@@ -190,9 +263,7 @@ def _manifest_of(paths: Sequence[str], videos: bool = True) -> pd.DataFrame:
                 single = video_files(path) if videos else []
                 if not single or _holds_images(path):
                     table = scan_images(path, require_labels=False)
-                    tables.append(
-                        table.assign(path=[str((root_of(table) / name).absolute()) for name in table["path"]])
-                    )
+                    tables.append(table.assign(path=[str(file.absolute()) for file in files_of(table)]))
             rows = [{"path": str(file.absolute()), "group": str(file)} for file in single]
             tables.append(pd.DataFrame(rows, columns=_COLUMNS))
     manifest = pd.concat([table.astype(object) for table in tables], ignore_index=True).drop_duplicates(

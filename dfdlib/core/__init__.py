@@ -1,4 +1,4 @@
-"""The ground that every room stands on: errors, folders, whole files, the machine."""
+"""The ground that every room stands on: errors, folders, whole files, threads, the machine."""
 
 import lazy_loader
 
@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "write_text",
         ],
         "machine": ["setup"],
+        "parallel": ["read_ahead"],
         "paths": ["cache_root", "data_root", "project_root", "reports_root"],
     },
 )

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 
-class DfdError(ValueError):
+class DfdError(Exception):
     """Bad input or a run that cannot go on: one sentence that names the file or setting, and the remedy.
 
     Notebooks show the sentence alone: a reader who misspelt a folder needs no traceback.
@@ -23,6 +23,13 @@ def did_you_mean(name: str, known: Iterable[str], n: int = 3) -> str:
     return f"; did you mean {' or '.join(f'`{k}`' for k in near)}?" if near else ""
 
 
+def unknown(kind: str, name: str, known: Iterable[str]) -> DfdError:
+    """Return the error for a `name` that is none of the known ones; it suggests the nearest and lists them all."""
+    known = list(known)
+    hint = did_you_mean(name, known) or "."
+    return DfdError(f"unknown {kind} `{name}`{hint} Known: {', '.join(known)}.")
+
+
 class ImageError(DfdError):
     """An image that cannot be read; the message names the file and the reason."""
 
@@ -33,9 +40,3 @@ class UnknownFormatError(ImageError):
 
 class TooLargeError(ImageError):
     """An image of more pixels than are allowed."""
-
-
-def unknown(kind: str, name: str, known: Iterable[str]) -> DfdError:
-    """Return the error for a name that is none of those known: it says the nearest ones, and all."""
-    known = list(known)
-    return DfdError(f"unknown {kind} `{name}`{did_you_mean(name, known) or '.'} Known: {', '.join(known)}.")

@@ -1,11 +1,10 @@
-"""Decoded images kept on disk as one memory-mapped array, so that each file is decoded once."""
+"""Decoded images, kept on disk as one memory-mapped array so that each file is decoded once."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -16,33 +15,41 @@ from tqdm.auto import tqdm
 
 from dfdlib.core.errors import ImageError
 from dfdlib.core.files import atomic_path, write_json
+from dfdlib.core.parallel import read_ahead
 from dfdlib.core.paths import cache_root
 from dfdlib.data.manifest import files_of
 
 CACHE_LIMIT_BYTES = 8 * 2**30
-"""Decoded data sets above this size are read from their files each epoch; the cache is kept below it."""
+"""Data sets that are larger when decoded are read from their files each epoch; the cache is kept below it."""
 _CACHE_VERSION = 4
-_CHUNK_BYTES = 64 * 2**20
+_BYTES_AHEAD = 64 * 2**20
+"""Of decoded pixels that may wait to be written."""
 
 
 class Reader(Protocol):
-    """Makes pixels of a file."""
+    """Decodes a file; its `repr` names all that the pixels depend on."""
 
     kind: str
     """What it reads, `image` or `clip`."""
     shape: tuple[int, ...]
-    """Shape of what it makes, [..., S, S, 3]."""
+    """Shape of the pixels, [..., S, S, 3]."""
 
     def __call__(self, path: Path) -> np.ndarray:
         """Return uint8 pixels of `shape`. Raises `ImageError`."""
 
 
-def _decode(
-    manifest: pd.DataFrame, reader: Reader, threads: int
+def read_pixels(
+    manifest: pd.DataFrame, reader: Reader, workers: int = 0
 ) -> tuple[np.ndarray | None, list[tuple[str, str]]]:
     """Return the pixels, uint8 [N, *reader.shape], and (path, error) of each file that cannot be read.
 
-    The pixels are None where they would not fit the cache; the files are then only checked.
+    The files are decoded only where the cache does not hold them. The pixels are None where they would not fit it;
+    the files are then only checked.
+
+    Args:
+        manifest: N files.
+        reader: Decodes one file.
+        workers: Threads that decode; 0 for one per core.
     """
     shape = (len(manifest), *reader.shape)
     fits = int(np.prod(shape)) <= CACHE_LIMIT_BYTES
@@ -50,19 +57,30 @@ def _decode(
     notes = stem.with_suffix(".json")
     if not (notes.exists() and (not fits or stem.with_suffix(".npy").exists())):
         _make_room(int(np.prod(shape)) if fits else 0)
-        write_json(notes, _fill(manifest, reader, stem.with_suffix(".npy") if fits else None, threads))
+        write_json(notes, _fill(manifest, reader, stem.with_suffix(".npy") if fits else None, workers))
     errors = [(path, error) for path, error in json.loads(notes.read_text())]
     if not fits:
         return None, errors
-    with suppress(OSError):  # on a read-only disk it stays as old as it is
+    with suppress(OSError):  # on a read-only disk its time of last use is not updated
         os.utime(stem.with_suffix(".npy"))
     return np.load(stem.with_suffix(".npy"), mmap_mode="r"), errors
 
 
-def _fill(manifest: pd.DataFrame, reader: Reader, file: Path | None, threads: int) -> list[tuple[str, str]]:
-    """Decode every image, into `file` where there is one, and return the errors."""
-    files, errors, n = files_of(manifest), [], len(manifest)
-    chunk = max(1, _CHUNK_BYTES // int(np.prod(reader.shape)))
+def _fill(manifest: pd.DataFrame, reader: Reader, file: Path | None, workers: int) -> list[tuple[str, str]]:
+    """Decode every file, into the array `file` where one is given, and return the errors."""
+    if file is None:
+        return _decode_all(manifest, reader, None, workers)
+    with atomic_path(file) as temporary:
+        pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(manifest), *reader.shape))
+        errors = _decode_all(manifest, reader, pixels, workers)
+        pixels.flush()
+    return errors
+
+
+def _decode_all(
+    manifest: pd.DataFrame, reader: Reader, pixels: np.ndarray | None, workers: int
+) -> list[tuple[str, str]]:
+    n, errors = len(manifest), []
 
     def decode(file: Path) -> np.ndarray | ImageError:
         try:
@@ -70,43 +88,31 @@ def _fill(manifest: pd.DataFrame, reader: Reader, file: Path | None, threads: in
         except ImageError as error:
             return error
 
-    def decode_all(pixels: np.ndarray | None) -> None:
-        progress = tqdm(desc=f"decoding {reader.kind}s", total=n, unit=reader.kind, disable=n < 500)
-        with progress, ThreadPoolExecutor(threads) as pool:
-            for start in range(0, n, chunk):  # in chunks, so that memory stays bounded
-                paths = manifest["path"].iloc[start : start + chunk]
-                images = pool.map(decode, files[start : start + chunk])
-                for row, (path, image) in enumerate(zip(paths, images, strict=True), start):
-                    if isinstance(image, ImageError):
-                        errors.append((path, str(image)))
-                    elif pixels is not None:
-                        pixels[row] = image
-                progress.update(len(paths))
-
-    if file is None:
-        decode_all(None)
-        return errors
-    with atomic_path(file) as temporary:
-        pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, (n, *reader.shape))
-        decode_all(pixels)
-        pixels.flush()
+    ahead = max(1, _BYTES_AHEAD // int(np.prod(reader.shape)))
+    decoded = read_ahead(decode, files_of(manifest), workers, ahead)
+    progress = tqdm(decoded, f"decoding {reader.kind}s", n, unit=reader.kind, disable=n < 500)
+    for row, (path, image) in enumerate(zip(manifest["path"], progress, strict=True)):
+        if isinstance(image, ImageError):
+            errors.append((path, str(image)))
+        elif pixels is not None:
+            pixels[row] = image
     return errors
 
 
 def _make_room(needed: int) -> None:
-    """Remove the caches that were not used for longest until `needed` bytes fit the limit."""
+    """Remove the least recently used caches until `needed` more bytes fit the limit."""
     files = sorted(cache_root().glob("images-*.npy"), key=lambda file: file.stat().st_mtime)
     total = needed + sum(file.stat().st_size for file in files)
     for file in files:
         if total <= CACHE_LIMIT_BYTES:
             break
         total -= file.stat().st_size
-        with suppress(OSError):  # where it cannot be written, writing says so
+        with suppress(OSError):  # on a read-only disk, writing will raise
             file.unlink()
 
 
 def _cache_key(manifest: pd.DataFrame, reader: Reader) -> str:
-    """Hash of what the pixels depend on: the files, their sizes and times, and what is made of them."""
+    """Hash what the pixels depend on: the files, their sizes and times, and the reader."""
     digest = hashlib.blake2b(f"{_CACHE_VERSION} {reader}".encode(), digest_size=12)
     files = files_of(manifest)
     homes = {root: Path(root).resolve() for root in manifest["root"].unique()}

@@ -1,4 +1,4 @@
-"""Clips of videos as tensors: frames spread over each video, cropped to the face where that is wanted."""
+"""Clips of videos as tensors: frames spread over each video, cropped to the face on request."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class ClipDataset(ImageDataset):
         """Decode a clip of every video once, into the cache of decoded images.
 
         Args:
-            manifest: A row a video, see `scan.scan_videos`.
+            manifest: One row per video, see `scan.scan_videos`.
             size: Side of the square frames in pixels.
-            n_frames: Frames of a clip, see `video.read_frames`.
+            n_frames: Frames per clip, see `video.read_frames`.
             categories: See `ImageDataset`.
             workers: See `ImageDataset`.
             faces: Crop every frame to the main face; a video in which none is found counts as unreadable.
@@ -52,20 +52,15 @@ class ClipDataset(ImageDataset):
         """
         if self._pixels is None:
             raise DfdError("the clips do not fit the cache; take fewer or shorter ones for single frames.")
-        single = object.__new__(ImageDataset)
-        single.__dict__.update(self.__dict__)
         n, t = len(self.manifest), self.n_frames
         manifest = self.manifest.loc[self.manifest.index.repeat(t)].reset_index(drop=True)
         manifest["video"], manifest["frame"] = manifest["path"], np.tile(np.arange(t), n)
         manifest["path"] = [
             f"{video}#{frame}" for video, frame in zip(manifest["video"], manifest["frame"], strict=True)
         ]
-        manifest.attrs = dict(self.manifest.attrs)
-        single.manifest = manifest
-        single._pixels = self._pixels.reshape(-1, *self._pixels.shape[2:])
-        single._rows = (self._rows[:, None] * t + np.arange(t)).reshape(-1)
-        single._set_targets()
-        return single
+        pixels = self._pixels.reshape(-1, *self._pixels.shape[2:])
+        rows = (self._rows[:, None] * t + np.arange(t)).reshape(-1)
+        return self._with(manifest=manifest, _pixels=pixels, _rows=rows)
 
 
 @dataclass(frozen=True)

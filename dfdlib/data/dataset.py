@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dfdlib.core.errors import DfdError
-from dfdlib.data.cache import Reader, _decode
+from dfdlib.data.cache import Reader, read_pixels
 from dfdlib.data.manifest import files_of
 from dfdlib.images.decode import read_image
 from dfdlib.images.picture import fit_image, read_picture
@@ -27,9 +27,9 @@ class Batch(TypedDict):
     image: Tensor
     """uint8 [B, 3, H, W], channels-last in memory."""
     fake: Tensor
-    """float32 [B]: 1 fake, 0 real, NaN not known."""
+    """float32 [B]: 1 fake, 0 real, NaN unknown."""
     category: Tensor
-    """int64 [B], position among the detector's categories; -1 not known."""
+    """int64 [B], position among the detector's categories; -1 unknown."""
     index: Tensor
     """int64 [B], position in the data set."""
 
@@ -53,24 +53,24 @@ class ImageDataset(Dataset):
     def __init__(
         self, manifest: pd.DataFrame, size: int, categories: Sequence[str] = (), workers: int = 0
     ) -> None:
-        """Decode every image once, into a cache on disk that later runs use again.
+        """Decode every image once, into a cache on disk that later runs use too.
 
         Args:
             manifest: See `manifest`; its index is replaced by 0…n-1.
             size: Side of the square images in pixels, see `picture.fit_image`.
             categories: Names whose positions become the `category` targets.
-            workers: Threads that decode; 0 for one a core.
+            workers: Threads that decode; 0 for one per core.
 
         Raises:
-            DfdError: No image at all can be read. Single unreadable images are left out and listed in
+            DfdError: None of the images can be read. Where only some cannot, they are left out and listed in
                 `unreadable` (columns `path`, `error`).
         """
         self._load(manifest, _ImageReader(size), categories, workers)
 
     def _load(self, manifest: pd.DataFrame, reader: Reader, categories: Sequence[str], workers: int) -> None:
-        """Decode every row of the manifest once, whatever the reader makes of it."""
+        """Decode every row of the manifest by the reader."""
         self._reader, self.size, self.categories = reader, reader.shape[-2], tuple(categories)
-        pixels, errors = _decode(manifest, reader, workers or os.cpu_count() or 1)
+        pixels, errors = read_pixels(manifest, reader, workers)
         self.unreadable = pd.DataFrame(errors, columns=["path", "error"])
         readable = ~manifest["path"].isin(self.unreadable["path"]).to_numpy()
         if not readable.any():
@@ -89,21 +89,22 @@ class ImageDataset(Dataset):
         self.category = torch.tensor(codes, dtype=torch.int64)
 
     def subset(self, chosen: pd.Series | np.ndarray) -> ImageDataset:
-        """Return the images that a boolean mask [n] chooses; the cache is shared.
+        """Return the images that a boolean mask [N] chooses; the decoded pixels are shared.
 
         Raises:
-            ValueError: Not a mask of as many booleans; positions would be taken for one unnoticed.
+            ValueError: Not a mask of N booleans; positions would otherwise be taken for one unnoticed.
         """
         mask = np.asarray(chosen)
         if mask.dtype != bool or mask.shape != (len(self),):
             raise ValueError(f"a mask of {len(self)} booleans chooses images, not {mask.dtype} {mask.shape}.")
-        positions = np.flatnonzero(mask)
-        part = object.__new__(type(self))
-        part.__dict__.update(self.__dict__)
-        part.manifest = self.manifest.iloc[positions].reset_index(drop=True)
-        part._rows = self._rows[positions]
-        part._set_targets()
-        return part
+        return self._with(manifest=self.manifest[mask].reset_index(drop=True), _rows=self._rows[mask])
+
+    def _with(self, **changes: Any) -> ImageDataset:
+        """Return a copy with other rows; the decoded pixels are shared."""
+        changed = copy.copy(self)
+        vars(changed).update(changes)
+        changed._set_targets()
+        return changed
 
     def head(self, n: int) -> ImageDataset:
         """Return the first `n` images, or all where there are fewer."""
@@ -111,7 +112,7 @@ class ImageDataset(Dataset):
 
     def pixels(self) -> Tensor:
         """Return all images, uint8 [N, 3, S, S] (of clips [N, T, 3, S, S])."""
-        return self.__getitems__(range(len(self)))["image"]
+        return self.batch(range(len(self)))["image"]
 
     def split(self, name: str) -> ImageDataset:
         """Return the images of one split, `train`, `val` or `test`; it may be empty."""
@@ -121,8 +122,22 @@ class ImageDataset(Dataset):
         """Return the number of images."""
         return len(self.manifest)
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """Return a batch at once, which is many times faster than image by image."""
+    def masks(self) -> np.ndarray:
+        """Return the manipulated regions of the images, bool [N, S, S]; all False where none is known.
+
+        An image that was manipulated as a whole counts as unknown too: no place in it would be wrong.
+        """
+        masks = np.zeros((len(self), self.size, self.size), bool)
+        for mask, file in zip(
+            masks, files_of(self.manifest, "mask") if "mask" in self.manifest else (), strict=False
+        ):
+            if file is not None:
+                region = fit_image(read_image(file), self.size)[..., 0] > 127
+                mask[:] = region & (not region.all())
+        return masks
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """Return the images at several positions together, many times faster than one by one."""
         positions = np.asarray(indices, np.int64)
         if self._pixels is not None:
             images = self._pixels[self._rows[positions]]
@@ -137,19 +152,8 @@ class ImageDataset(Dataset):
 
     def __getitem__(self, index: int) -> Batch:
         """Return a batch of one."""
-        return self.__getitems__([index])
+        return self.batch([index])
 
-
-def masks_of(dataset: ImageDataset) -> np.ndarray:
-    """Return the manipulated regions of images, bool [N, S, S]; nothing is set where none is known.
-
-    An image that was manipulated as a whole counts as unknown too: no place in it would be wrong.
-    """
-    size = dataset.size
-    masks = np.zeros((len(dataset), size, size), bool)
-    files = files_of(dataset.manifest, "mask") if "mask" in dataset.manifest else [None] * len(dataset)
-    for mask, file in zip(masks, files, strict=True):
-        if file is not None:
-            region = fit_image(read_image(file), size)[..., 0] > 127
-            mask[:] = region & (not region.all())
-    return masks
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Return a batch; PyTorch's loaders call this."""
+        return self.batch(indices)

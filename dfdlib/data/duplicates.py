@@ -1,11 +1,9 @@
-"""Facts about each file of a data set, and the images that show the same."""
+"""Facts about each file of a data set, and images that show the same."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import os
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,107 +16,39 @@ from scipy.sparse.csgraph import connected_components
 from tqdm.auto import tqdm
 
 from dfdlib.core.errors import ImageError
+from dfdlib.core.parallel import read_ahead
 from dfdlib.data.manifest import files_of
 from dfdlib.images.decode import decode_image
 
 NEAR = 3
-"""Bits of 64 in which the perceptual hashes of near-duplicates differ at most."""
-FACTS = (
-    "bytes",
-    "bytes_per_pixel",
-    "width",
-    "height",
-    "jpeg_quality",
-    "red",
-    "green",
-    "blue",
-    "brightness",
-)
-"""Numbers that say nothing of a manipulation, and should not tell real from fake."""
-
-# Luminance quantisation at quality 50 in the JPEG standard (ITU-T T.81, table K.1), sorted.
-_BASE = np.sort(
-    np.array(
-        [
-            16,
-            11,
-            10,
-            16,
-            24,
-            40,
-            51,
-            61,
-            12,
-            12,
-            14,
-            19,
-            26,
-            58,
-            60,
-            55,
-            14,
-            13,
-            16,
-            24,
-            40,
-            57,
-            69,
-            56,
-            14,
-            17,
-            22,
-        ]
-        + [
-            29,
-            51,
-            87,
-            80,
-            62,
-            18,
-            22,
-            37,
-            56,
-            68,
-            109,
-            103,
-            77,
-            24,
-            35,
-            55,
-            64,
-            81,
-            104,
-            113,
-            92,
-            49,
-            64,
-            78,
-            87,
-        ]
-        + [103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99]
-    )
-)
+"""The perceptual hashes of near-duplicates differ in at most this many of 64 bits."""
+FACTS = ("bytes", "bytes_per_pixel", "width", "height", "jpeg_quality", "red", "green", "blue", "brightness")
+"""Numbers that have nothing to do with a manipulation, and should not separate real from fake."""
+_LUMINANCE_SUM = 3688
+"""Sum of the luminance quantisation table of the JPEG standard (ITU-T T.81, table K.1), libjpeg's at quality 50."""
 
 
 def image_facts(manifest: pd.DataFrame, workers: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read every file once and note what is easily seen.
+    """Read every file once and collect simple facts about it.
+
+    Args:
+        manifest: The images.
+        workers: Threads that read; 0 for one per core.
 
     Returns:
-        Facts, a row a readable image in the order of the manifest: `path`, `format`, the numbers of `FACTS`
-        (colours and brightness in grey levels; `jpeg_quality` 1 to 100, NaN for other formats),
-        `digest` of the pixels and `hash`, the perceptual hash (Zauner 2010) as uint64. And the files that
-        cannot be read, `path` and `error`.
+        Facts, one row per readable image in the order of the manifest: `path`, `format`, the numbers of `FACTS`
+        (colours and brightness in grey levels; `jpeg_quality` 1 to 100, NaN for other formats), `digest` of the
+        pixels and `hash`, the perceptual hash (Zauner 2010) as uint64. And the files that cannot be read, `path` and
+        `error`.
     """
-    files, errors, rows = files_of(manifest), [], []
-    progress = tqdm(desc="auditing", total=len(manifest), unit="image", disable=len(manifest) < 500)
-    with progress, ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        for start in range(0, len(manifest), 1024):  # in chunks, so that few images wait in memory
-            paths = manifest["path"].iloc[start : start + 1024]
-            for path, found in zip(paths, pool.map(_facts, files[start : start + 1024]), strict=True):
-                (errors if isinstance(found, str) else rows).append(
-                    (path, found) if isinstance(found, str) else {"path": path, **found}
-                )
-            progress.update(len(paths))
+    n, errors, rows = len(manifest), [], []
+    found = read_ahead(_facts, files_of(manifest), workers)
+    progress = tqdm(found, "auditing", n, unit="image", disable=n < 500)
+    for path, facts in zip(manifest["path"], progress, strict=True):
+        if isinstance(facts, str):
+            errors.append((path, facts))
+        else:
+            rows.append({"path": path, **facts})
     columns = ["path", "format", *FACTS, "digest", "hash"]
     return pd.DataFrame(rows, columns=columns), pd.DataFrame(errors, columns=["path", "error"])
 
@@ -126,17 +56,17 @@ def image_facts(manifest: pd.DataFrame, workers: int = 0) -> tuple[pd.DataFrame,
 def find_duplicates(manifest: pd.DataFrame, facts: pd.DataFrame, max_distance: int = NEAR) -> pd.DataFrame:
     """Find images of different groups that show the same.
 
-    Hashes are cut into `max_distance` + 1 bands: two that differ in so few bits agree in a band, so only
-    images that share one are compared.
+    Hashes are cut into `max_distance` + 1 bands: two that differ in at most `max_distance` bits agree in one of the
+    bands, so only images that share a band are compared.
 
     Args:
         manifest: The images.
         facts: See `image_facts`, in the order of `manifest`.
-        max_distance: Bits of 64 in which near-duplicates differ at most.
+        max_distance: The hashes of near-duplicates differ in at most this many of 64 bits.
 
     Returns:
-        A row a pair: `first`, `second` (paths), `kind` (`exact`: the same pixels; `near`), `distance` in
-        bits, `same_label`, `crosses_splits`. Images of one hash make a chain of pairs, not all pairs.
+        One row per pair: `first`, `second` (paths), `kind` (`exact`: the same pixels; `near`), `distance` in
+        bits, `same_label`, `crosses_splits`. Images of the same hash are listed as a chain, not as all pairs.
     """
     hashes = facts["hash"].to_numpy(np.uint64)
     order = np.lexsort((facts["digest"].to_numpy(str), hashes))
@@ -162,7 +92,7 @@ def find_duplicates(manifest: pd.DataFrame, facts: pd.DataFrame, max_distance: i
 
 
 def regroup(manifest: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return the manifest with the groups of each pair made one, at first or second hand."""
+    """Return the manifest with the groups of each pair merged, also through a chain of pairs."""
     if pairs.empty:
         return manifest
     codes, names = pd.factorize(manifest["group"], sort=True)
@@ -171,13 +101,11 @@ def regroup(manifest: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     graph = coo_array((np.ones(len(rows)), (rows, columns)), (len(names), len(names)))
     component = connected_components(graph, directed=False)[1]
     first = pd.Series(names).groupby(component).first()
-    result = manifest.assign(group=first.loc[component[codes]].to_numpy())
-    result.attrs = dict(manifest.attrs)
-    return result
+    return manifest.assign(group=first.loc[component[codes]].to_numpy())
 
 
 def _facts(path: Path) -> dict[str, object] | str:
-    """Return the facts of one file, or why it cannot be read."""
+    """Return facts about one file, or why it cannot be read."""
     try:
         data = path.read_bytes()
         image = decode_image(data, str(path))
@@ -206,18 +134,18 @@ def _facts(path: Path) -> dict[str, object] | str:
 
 def _quality(table: list[int]) -> float:
     """Estimate the quality, 1 to 100, that libjpeg was asked for from its luminance table."""
-    scale = 100 * float(np.sum(np.sort(table)) / _BASE.sum())
+    scale = 100 * (sum(table) / _LUMINANCE_SUM)
     return float(np.clip(5000 / scale if scale > 100 else (200 - scale) / 2, 1, 100))
 
 
 def _near(hashes: np.ndarray, max_distance: int) -> np.ndarray:
-    """Return pairs [P, 2] of positions among distinct hashes that differ in at most so many bits."""
+    """Return pairs [P, 2] of positions among distinct hashes that differ in at most `max_distance` bits."""
     edges = np.linspace(0, 64, max_distance + 2).astype(int)
     found = [np.empty((0, 2), int)]
     for start, end in pairwise(edges):
         band = (hashes >> np.uint64(start)) & np.uint64((1 << int(end - start)) - 1)
         order = np.argsort(band, kind="stable")
-        for step in range(1, len(order)):  # neighbours, then those two apart, … within a bucket
+        for step in range(1, len(order)):  # neighbours within a band, then those two apart, …
             one, other = order[:-step], order[step:]
             together = band[one] == band[other]
             if not together.any():

@@ -1,4 +1,4 @@
-"""What the folders of a data set say: split, label, category, group and generator of each image."""
+"""What the folders of a data set tell about each image: split, label, category, group and generator."""
 
 from __future__ import annotations
 
@@ -7,70 +7,24 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-SPLIT_WORDS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-LABEL_WORDS = {
-    **dict.fromkeys(
-        [
-            "real",
-            "reals",
-            "0_real",
-            "real_images",
-            "original",
-            "originals",
-            "original_sequences",
-            "authentic",
-            "genuine",
-            "pristine",
-            "nature",
-            "training_real",
-            "test_real",
-            "valid_real",
-        ],
-        "real",
-    ),
-    **dict.fromkeys(
-        [
-            "fake",
-            "fakes",
-            "1_fake",
-            "fake_images",
-            "manipulated",
-            "manipulated_sequences",
-            "forged",
-            "tampered",
-            "synthetic",
-            "generated",
-            "deepfake",
-            "deepfakes",
-            "ai",
-            "training_fake",
-            "test_fake",
-            "valid_fake",
-        ],
-        "fake",
-    ),
-}
-CATEGORY_WORDS = frozenset(
-    [
-        "human_faces",
-        "faces",
-        "face",
-        "humans",
-        "people",
-        "animals",
-        "vehicles",
-        "objects",
-        "scenes",
-        "landscapes",
-    ]
+
+def _by_meaning(**words: str) -> dict[str, str]:
+    """Turn `meaning="word word …"` into the meaning of each word."""
+    return {word: meaning for meaning, group in words.items() for word in group.split()}
+
+
+SPLIT_WORDS = _by_meaning(train="train training", val="val valid validation dev", test="test testing")
+LABEL_WORDS = _by_meaning(
+    real="real reals 0_real real_images original originals original_sequences authentic genuine pristine "
+    "nature training_real test_real valid_real",
+    fake="fake fakes 1_fake fake_images manipulated manipulated_sequences forged tampered synthetic "
+    "generated deepfake deepfakes ai training_fake test_fake valid_fake",
 )
+_PEOPLE = ("human_faces", "faces", "face", "humans", "people")
+CATEGORY_WORDS = frozenset((*_PEOPLE, "animals", "vehicles", "objects", "scenes", "landscapes"))
 """Folder names that are a category even where only one label has them."""
 SILENT_WORDS = frozenset(["images", "imgs", "frames", "videos", "raw", "c0", "c23", "c40"])
-"""Folder names that say nothing (FaceForensics++ keeps one video under `raw`, `c23` and `c40`)."""
+"""Folder names without a meaning (FaceForensics++ keeps each video under `raw`, `c23` and `c40`)."""
 MAX_CATEGORIES = 50
 """More sub-folders than this below a label are sources (videos, identities), not categories."""
 _NUMBERED = re.compile(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,6 +9,7 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from dfdlib.core.parallel import worker_count
 from dfdlib.data.dataset import Batch, ImageDataset
 
 
@@ -18,7 +18,7 @@ class GroupShuffle(Sampler):
 
     A fake then meets its own original in one batch, which takes the content out of the comparison
     (Shiohara & Yamasaki 2022, arXiv:2204.08376, train on such pairs). Without groups it is a plain shuffle.
-    The order depends on the seed and the epoch alone.
+    The order depends on nothing but the seed and the epoch.
     """
 
     def __init__(self, dataset: ImageDataset, seed: int, balance: str = "none", batch_size: int = 1) -> None:
@@ -28,7 +28,7 @@ class GroupShuffle(Sampler):
             dataset: The images.
             seed: Draws the order.
             balance: `oversample`, `downsample` or anything else for neither.
-            batch_size: The epoch ends with a whole batch, if it has one at all.
+            batch_size: The images of an epoch are cut to whole batches, unless there is less than one.
         """
         self._codes = pd.factorize(dataset.manifest["group"])[0]
         self._classes = [np.flatnonzero(dataset.fake.numpy() == label) for label in (0, 1)]
@@ -39,7 +39,7 @@ class GroupShuffle(Sampler):
         self._length = drawn - drawn % batch_size or drawn
 
     def __len__(self) -> int:
-        """Return the number of images an epoch."""
+        """Return the number of images per epoch."""
         return self._length
 
     def __iter__(self) -> Iterator[int]:
@@ -53,7 +53,7 @@ class GroupShuffle(Sampler):
         return iter(chosen[places].tolist())
 
     def _draw(self, members: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Draw as many as wanted: each once before any is repeated."""
+        """Draw `_size` of the members: each once before any is repeated."""
         rounds = -(-self._size // len(members))
         return np.concatenate([rng.permutation(members) for _ in range(rounds)])[: self._size]
 
@@ -63,19 +63,20 @@ def make_loader(
 ) -> DataLoader:
     """Return a loader of `Batch`es.
 
-    Given a sampler (training), a last batch that is not full is left out: batch normalisation cannot learn
-    from one image. Worker processes pay only where images are decoded each epoch; from the cache they cost.
+    Given a sampler (training), a last batch that is not full is left out: batch normalisation cannot learn from one
+    image. Worker processes, 0 for one per core, start only where images are decoded each epoch; from the cache they
+    would cost time.
     """
     return DataLoader(
         dataset,
         batch_size=batch_size,
         sampler=sampler,
         drop_last=sampler is not None and len(sampler) >= batch_size,
-        num_workers=(workers or os.cpu_count() or 1) if dataset._pixels is None else 0,
-        collate_fn=_as_it_is,
+        num_workers=worker_count(workers) if dataset._pixels is None else 0,
+        collate_fn=_unchanged,
         pin_memory=torch.cuda.is_available(),
     )
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _unchanged(batch: Batch) -> Batch:
     return batch

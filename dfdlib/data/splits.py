@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from dfdlib.core.errors import DfdError
 
 FRACTIONS = {"train": 0.7, "val": 0.15, "test": 0.15}
 """Shares of the splits when a data set states none."""
 _VAL_OF_TRAIN = 0.15
+_STRATA = ["label", "category", "generator"]
+_PARTS = 20
+"""Equal parts that splits are made of; fewer where each could not have a group of every label."""
+_MANY_GROUPS = 2000
+"""Above it folds hold equal numbers of groups instead of images: `StratifiedGroupKFold` would take too long."""
 
 
 def assign_splits(
     manifest: pd.DataFrame, fractions: Mapping[str, float] = FRACTIONS, seed: int = 0
 ) -> pd.DataFrame:
     """Return the manifest with a new `split` column.
+
+    The images are cut into equal stratified parts, as `kfold` does, and each split takes as many as its share.
 
     Args:
         manifest: See `manifest`; the order of its rows does not matter.
@@ -28,15 +36,25 @@ def assign_splits(
     Raises:
         DfdError: Fewer groups than splits, or shares that do not add up to 1.
     """
-    if min(fractions.values()) < 0 or abs(sum(fractions.values()) - 1) > 1e-6:
+    if min(fractions.values()) <= 0 or abs(sum(fractions.values()) - 1) > 1e-6:
         raise DfdError(f"the fractions {dict(fractions)} must be positive and add up to 1.")
     if manifest["group"].nunique() < len(fractions):
         raise DfdError(
             f"{manifest['group'].nunique()} groups cannot be split into {', '.join(fractions)}; add more images."
         )
-    places = _distribute(manifest, list(fractions.values()), seed)
+    shares = np.asarray(list(fractions.values()))
+    labels = manifest[["group", "label"]].drop_duplicates().groupby("label", dropna=False).size()
+    n_parts = min(max(_PARTS, round(1 / shares.min())), labels.sum() // len(labels))
+    n_parts = max(n_parts, len(shares))
+    part = _folds(manifest, n_parts, seed)
+    rare = manifest["label"] == labels.idxmin()
+    sizes, n_rare = (np.bincount(rows, minlength=n_parts) for rows in (part, part[rare]))
+    place, filled = np.empty(n_parts, int), np.zeros(len(shares))
+    for i in np.lexsort((-sizes, -n_rare)):  # the rarer label first, so that no split goes without it
+        place[i] = np.lexsort((-shares, filled / shares))[0]
+        filled[place[i]] += sizes[i]
     result = manifest.copy()
-    result["split"] = np.asarray(list(fractions), object)[places]
+    result["split"] = np.asarray(list(fractions), object)[place[part]]
     return result
 
 
@@ -70,13 +88,14 @@ def complete_splits(manifest: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 def kfold(manifest: pd.DataFrame, n_splits: int = 5, seed: int = 0) -> pd.Series:
     """Return the fold, 0 to `n_splits` - 1, of each row: stratified, and a group in one fold alone.
 
+    The order of the rows does not matter.
+
     Raises:
         DfdError: Fewer groups than folds.
     """
     if manifest["group"].nunique() < n_splits:
         raise DfdError(f"{manifest['group'].nunique()} groups cannot make {n_splits} folds; ask for fewer.")
-    places = _distribute(manifest, [1 / n_splits] * n_splits, seed)
-    return pd.Series(places, manifest.index, name="fold")
+    return pd.Series(_folds(manifest, n_splits, seed), manifest.index, name="fold")
 
 
 def assert_disjoint(manifest: pd.DataFrame, by: str = "split") -> None:
@@ -105,44 +124,31 @@ def _with_splits(
     return result
 
 
-def _distribute(manifest: pd.DataFrame, shares: Sequence[float], seed: int) -> np.ndarray:
-    """Return a place, 0 to len(shares) - 1, for each row, the same one for all rows of a group.
+def _folds(manifest: pd.DataFrame, n: int, seed: int) -> np.ndarray:
+    """Return a fold, 0 to n - 1, for each row, the same one for all rows of a group."""
+    table, splitter = manifest, StratifiedGroupKFold
+    if manifest["group"].nunique() > _MANY_GROUPS:
+        table = manifest.sort_values(["group", *_STRATA]).drop_duplicates("group")
+        splitter = StratifiedKFold
+    strata, groups = _strata(table, n), table["group"].to_numpy()
+    fold_of = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a label of fewer images than folds
+        folds = splitter(n, shuffle=True, random_state=seed).split(strata, strata, groups)
+        for fold, (_, held_out) in enumerate(folds):
+            fold_of |= dict.fromkeys(groups[held_out], fold)
+    return manifest["group"].map(fold_of).to_numpy()
 
-    Iterative stratification (Sechidis et al. 2011, doi:10.1007/978-3-642-23808-6_10) over groups: the
-    largest groups first, each to the place that its strata are furthest from having their share of.
+
+def _strata(manifest: pd.DataFrame, n: int) -> np.ndarray:
+    """Return the number of each row's stratum: label × category × generator.
+
+    Strata of fewer than `n` groups cannot reach all folds, and those of one label share a stratum: without
+    the generator, then without the category, and labels as rare as that share one as well.
     """
-    strata = _strata(manifest, shares)
-    groups, names = pd.factorize(manifest["group"], sort=True)
-    wanted = np.outer(np.bincount(strata), shares)
-    members: list[Counter[int]] = [Counter() for _ in names]
-    for group, stratum in zip(groups.tolist(), strata.tolist(), strict=True):
-        members[group][stratum] += 1
-    order = np.random.default_rng(seed).permutation(len(names))
-    order = order[np.argsort([-sum(members[group].values()) for group in order], kind="stable")]
-    overall = np.asarray(shares) * len(manifest)
-    places = np.empty(len(names), int)
-    for group in order:
-        counts = members[group]
-        need = sum(wanted[stratum] * n for stratum, n in counts.items())
-        place = int(np.lexsort((-overall, -np.round(need, 9)))[0])
-        places[group] = place
-        for stratum, n in counts.items():
-            wanted[stratum, place] -= n
-            overall[place] -= n
-    return places[groups]
-
-
-def _strata(manifest: pd.DataFrame, shares: Sequence[float]) -> np.ndarray:
-    """Return the number of each row's stratum: label × category × generator, or coarser where that is tiny.
-
-    The largest place would take every group of a stratum of n groups while n × (largest - smallest share)
-    exceeds n - 1. Many such strata would leave the other places empty, so they share one: without the
-    generator, then without the category.
-    """
-    columns = ["label", "category", "generator"]
-    key = manifest[columns].fillna("").astype(object).reset_index(drop=True)
+    key = manifest[_STRATA].fillna("").astype(object).reset_index(drop=True)
     group = manifest["group"].reset_index(drop=True)
-    for dropped in ("generator", "category"):
-        n_groups = group.groupby([key[name] for name in columns]).transform("nunique")
-        key.loc[n_groups * (1 - max(shares) + min(shares)) < 1, dropped] = "\0rare"
+    for dropped in reversed(_STRATA):
+        n_groups = group.groupby([key[name] for name in _STRATA]).transform("nunique")
+        key.loc[n_groups < n, dropped] = "\0rare"
     return pd.factorize(pd.MultiIndex.from_frame(key), sort=True)[0]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import pandas as pd
 
-from dfdlib.core.errors import DfdError, did_you_mean
+from dfdlib.core.errors import DfdError, unknown
 from dfdlib.data.dataset import ImageDataset
 from dfdlib.evaluation.bootstrap import bootstrap_metrics, check_resampling, labelled, with_ends
 from dfdlib.evaluation.predictions import predict
@@ -135,10 +135,7 @@ def _families(scores: Mapping[str, pd.DataFrame]) -> list[str]:
     left_out = [name for name in scores if name != NOTHING]
     for name in left_out:
         if name not in tested:
-            raise DfdError(
-                f"no fake of the test images is of `{name}`{did_you_mean(name, tested) or '.'} "
-                f"Known: {', '.join(tested)}; `{NOTHING}` is for the detector that lacked none."
-            )
+            raise unknown("family of the test images", name, [*tested, NOTHING])
     return left_out + [name for name in tested if name not in left_out]
 
 

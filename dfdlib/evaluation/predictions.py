@@ -56,8 +56,8 @@ def judge_rows(
     for batch in batches:
         tables = []
         for detector in detectors:
-            fake, category = _mean_logits(detector, batch.pixels[detector.image_size], batch.counts, tta)
-            tables.append(predictions_table(detector, batch.rows, fake, category))
+            logits = _mean_logits(detector, batch.pixels[detector.image_size], batch.counts, tta)
+            tables.append(predictions_table(detector, batch.rows, *logits))
         table = combined(detectors, tables)
         if threshold is not None:
             own = detectors[0].decision if len(detectors) == 1 else joint_decision(detectors)
@@ -124,15 +124,13 @@ def in_training(detector: Detector, manifest: pd.DataFrame) -> np.ndarray:
 
 def _mean_logits(
     detector: Detector, pixels: Tensor, counts: Sequence[int] | None, tta: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the logits of each row, [N] and [N, C] or None: the mean over its frames."""
+) -> tuple[np.ndarray | None, ...]:
+    """Return the fake logits [N], the category logits [N, C] and the novelty [N] of rows: means over their frames."""
     step = max(1, _FRAMES_AT_ONCE // max(1, detector.n_frames))
-    parts = [judge(detector, part, tta) for part in pixels.split(step)]
-    logits = [torch.cat([part.fake for part in parts]).numpy()]
-    if parts[0].category is not None:
-        logits.append(torch.cat([part.category for part in parts]).numpy())
-    if counts is not None:
-        starts = np.cumsum([0, *counts[:-1]])
-        sums = [np.add.reduceat(one, starts, axis=0) for one in logits]
-        logits = [(total.T / np.asarray(counts)).T for total in sums]
-    return logits[0], logits[1] if len(logits) > 1 else None
+    parts = [judge(detector, part, tta, novelty=True) for part in pixels.split(step)]
+    fields = [None if one[0] is None else torch.cat(one).numpy() for one in zip(*parts, strict=True)]
+    if counts is None:
+        return tuple(fields)
+    starts = np.cumsum([0, *counts[:-1]])
+    sums = [None if one is None else np.add.reduceat(one, starts, axis=0) for one in fields]
+    return tuple(None if total is None else (total.T / np.asarray(counts)).T for total in sums)

@@ -1,16 +1,16 @@
 """How much compression, blur, resizing, noise, cropping and re-posting cost a detector.
 
-A detector that learned the traces of a file format or of a resize fails as soon as images travel (Wang et al.
-2020, CNNDetection, arXiv:1912.11035). Every image is degraded as it was decoded, before it is fitted to the
-detector's size: that is where it happens outside.
+A detector that learned the traces of a file format or of a resize fails as soon as images are shared (Wang et al.
+2020, CNNDetection, arXiv:1912.11035). Every image is degraded at its own size, before it is fitted to the detector's,
+as happens to images on the web.
 """
 
 from __future__ import annotations
 
-import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ import torch
 from tqdm.auto import tqdm
 
 from dfdlib.core.errors import DfdError, ImageError
+from dfdlib.core.parallel import read_ahead
 from dfdlib.data.manifest import files_of, subsample
 from dfdlib.evaluation.bootstrap import bootstrap_metrics, check_resampling, with_ends
 from dfdlib.evaluation.tables import predictions_table
@@ -30,8 +31,10 @@ from dfdlib.models.forward import judge
 
 MEASURED = ("auc", "balanced_accuracy")
 """The metrics of a robustness table, each with an interval; the second at the detector's own threshold."""
-_CHUNK_BYTES = 128 * 2**20
-_LARGEST_CHUNK = 64
+_BYTES_AT_ONCE = 128 * 2**20
+"""Of the versions that are judged together; as many may wait to be judged."""
+_MOST_AT_ONCE = 64
+"""Images whose versions are judged together at most."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +44,15 @@ class Step:
     degradation: str
     """Key of the degradations."""
     level: float
-    """What is given to `Degradation.apply`; NaN where the images are as they are and no level says so."""
+    """What is given to `Degradation.apply`; NaN for unmodified images where no level means that."""
     unit: str
     """What the level means."""
     degraded: bool
-    """False for the images as they are."""
+    """False for the unmodified images."""
 
 
 def steps_of(degradations: Mapping[str, Degradation] = DEGRADATIONS) -> list[Step]:
-    """Return the points of every curve; the first of each stands for the images as they are.
-
-    Where the first level leaves every pixel (a blur of 0), that is its level. Where it does not (JPEG of
-    quality 100 halves the resolution of colour), the level of the first point is NaN, and the first level is
-    a second point.
+    """Return the points of every curve: the unmodified images first, then each level.
 
     Raises:
         DfdError: No degradation, or one without a level.
@@ -64,11 +63,8 @@ def steps_of(degradations: Mapping[str, Degradation] = DEGRADATIONS) -> list[Ste
     for name, degradation in degradations.items():
         if not degradation.levels:
             raise DfdError(f"the degradation `{name}` has no level; give it some.")
-        first, *others = degradation.levels
-        if not _leaves(degradation, first):
-            first, others = np.nan, degradation.levels
-        steps.append(Step(name, float(first), degradation.unit, False))
-        steps += [Step(name, float(level), degradation.unit, True) for level in others]
+        steps.append(Step(name, float(degradation.unmodified), degradation.unit, False))
+        steps += [Step(name, float(level), degradation.unit, True) for level in degradation.levels]
     return steps
 
 
@@ -80,23 +76,23 @@ def measure_robustness(
     seed: int = 0,
     max_images: int = 0,
 ) -> pd.DataFrame:
-    """Judge detectors on images that suffer more and more.
+    """Judge detectors on increasingly degraded images.
 
-    Every resample draws the same groups at every level. Whether a level costs anything is seen more sharply in
-    pairs: give two tables of `predict_degraded` to `comparison.paired_bootstrap`.
+    Every resample draws the same groups at every level. A paired comparison shows more precisely whether a level costs
+    anything: give two tables of `predict_degraded` to `comparison.paired_bootstrap`.
 
     Args:
         detectors: Detectors of single images, by the names that figures show.
-        table: A manifest; take images that nobody trained on. Those without a label are left out.
+        table: A manifest of images that no detector was trained on. Those without a label are left out.
         degradations: By name, see `degrade.DEGRADATIONS`.
         resamples: Bootstrap samples of the groups for each interval.
         seed: Draws the resamples, and the images where there are more than `max_images`. The noise of an image
             depends on the image alone.
-        max_images: At most so many images, see `manifest.subsample`; 0 takes all.
+        max_images: Judge at most this many images, see `manifest.subsample`; 0 for all.
 
     Returns:
-        A row a detector and point, in the order of `steps_of`: `detector`, `degradation`, `level`, `unit`,
-        `degraded` (False for the first point of each curve: the images as they are), `n` (images), `n_groups`,
+        One row per detector and point, in the order of `steps_of`: `detector`, `degradation`, `level`, `unit`,
+        `degraded` (False for the first point of each curve, the unmodified images), `n` (images), `n_groups`,
         and `auc` and `balanced_accuracy` (0 to 1, NaN where a class is missing) with the ends of their 95 %
         intervals, `…_low` and `…_high`.
 
@@ -125,19 +121,19 @@ def predict_degraded(
     """Yield the predictions of each detector at each point of the curves, see `steps_of`.
 
     Every file is decoded once and every degradation applied once, whatever the number of detectors; only the
-    fitted pixels are kept, for a few images at a time.
+    fitted pixels are kept, for a few images at a time. Images that cannot be read are left out with a warning.
 
     Args:
-        detectors: See `robustness`.
-        table: See `robustness`.
-        degradations: See `robustness`.
+        detectors: See `measure_robustness`.
+        table: See `measure_robustness`.
+        degradations: See `measure_robustness`.
         seed: Draws the images where there are more than `max_images`.
-        max_images: See `robustness`.
-        workers: Threads that decode and degrade; 0 for one a core.
+        max_images: See `measure_robustness`.
+        workers: Threads that decode and degrade; 0 for one per core.
 
     Yields:
         Name of the detector, the point, and the predictions table (see `tables.predictions_table`) of the
-        labelled images that can be read. `attrs["unreadable"]` lists why the others cannot.
+        labelled images that can be read.
 
     Raises:
         DfdError: No detector or one of clips, no degradation, one that makes something other than uint8
@@ -149,21 +145,24 @@ def predict_degraded(
     if known.empty:
         raise DfdError("robustness needs labelled images, and this table has none.")
     applied = [(degradations[step.degradation], step.level) for step in steps if step.degraded]
-    logits, errors = _logits(detectors, known, applied, workers or os.cpu_count() or 1)
-    readable = np.array([not error for error in errors])
-    if not readable.any():
-        raise DfdError(f"none of the {len(known)} images can be read, e.g. {errors[0]}")
-    known = known[readable].reset_index(drop=True)
-    known.attrs = {**table.attrs, "unreadable": [error for error in errors if error]}
+    logits, errors = _judge_versions(detectors, known, applied, workers)
+    if errors:
+        first = next(iter(errors.values()))
+        if len(errors) == len(known):
+            raise DfdError(f"none of the {len(known)} images can be read, e.g. {first}")
+        left_out = f"{len(errors)} of {len(known)} images cannot be read and are left out, e.g. {first}"
+        warnings.warn(left_out, stacklevel=2)
+    readable = [row for row in range(len(known)) if row not in errors]
+    known = known.iloc[readable].reset_index(drop=True)
     for name, detector in detectors.items():
-        versions = iter(logits[name][1:])
+        degraded = iter(logits[name][1:])
         for step in steps:
-            fake = next(versions) if step.degraded else logits[name][0]
+            fake = next(degraded) if step.degraded else logits[name][0]
             yield name, step, predictions_table(detector, known, fake[readable], None)
 
 
 def check_detectors(detectors: Mapping[str, Detector]) -> None:
-    """Raise `DfdError` where there is no detector, or one that looks at clips."""
+    """Raise `DfdError` where there is no detector, or one of clips."""
     if not detectors:
         raise DfdError("there is no detector to judge; name at least one.")
     for name, detector in detectors.items():
@@ -173,39 +172,35 @@ def check_detectors(detectors: Mapping[str, Detector]) -> None:
             )
 
 
-def _logits(
+def _judge_versions(
     detectors: Mapping[str, Detector],
     table: pd.DataFrame,
     applied: Sequence[tuple[Degradation, float]],
-    threads: int,
-) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Return the fake logits of each detector, float32 [1 + len(applied), N], and the error of each file.
+    workers: int,
+) -> tuple[dict[str, np.ndarray], dict[int, str]]:
+    """Return the fake logits of each detector, float32 [1 + len(applied), N], and why rows cannot be read.
 
-    Row 0 is of the images as they are. The error is empty, and the logits are NaN where it is not.
+    Logits 0 are of the unmodified images; those of rows that cannot be read are NaN.
     """
     files, sizes = files_of(table), sorted({detector.image_size for detector in detectors.values()})
     shape = 1 + len(applied), len(table)
     logits = {name: np.full(shape, np.nan, np.float32) for name in detectors}
-    errors: list[str] = []
-    pixels = shape[0] * sum(3 * size**2 for size in sizes)
-    chunk = int(np.clip(_CHUNK_BYTES // pixels, 1, _LARGEST_CHUNK))
+    errors: dict[int, str] = {}
+    bytes_of_one = shape[0] * sum(3 * size**2 for size in sizes)
+    n_at_once = int(np.clip(_BYTES_AT_ONCE // bytes_of_one, 1, _MOST_AT_ONCE))
     quick = {name: folded(detector, shape[0] * len(table)) for name, detector in detectors.items()}
 
-    def versions(file: Path) -> dict[int, np.ndarray] | str:
-        return _versions(file, applied, sizes)
-
-    progress = tqdm(desc="degrading", total=len(table), unit="image", leave=False, disable=len(table) < 200)
-    with progress, ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(table), chunk):
-            made = list(pool.map(versions, files[start : start + chunk]))
-            errors += [one if isinstance(one, str) else "" for one in made]
-            places = [start + i for i, one in enumerate(made) if not isinstance(one, str)]
-            whole = [one for one in made if not isinstance(one, str)]
-            for name, detector in quick.items() if whole else ():
-                images = np.stack([one[detector.image_size] for one in whole], axis=1)
-                for row, batch in enumerate(torch.from_numpy(images).movedim(-1, -3)):
-                    logits[name][row, places] = judge(detector, batch).fake.numpy()
-            progress.update(len(made))
+    made = read_ahead(lambda file: _versions(file, applied, sizes), files, workers, n_at_once)
+    few = len(table) < 200
+    progress = iter(tqdm(made, "degrading", len(table), leave=False, unit="image", disable=few))
+    for start in range(0, len(table), n_at_once):
+        found = dict(enumerate(islice(progress, n_at_once), start))
+        errors |= {row: one for row, one in found.items() if isinstance(one, str)}
+        images = {row: one for row, one in found.items() if row not in errors}
+        for name, detector in quick.items() if images else ():
+            pixels = np.stack([one[detector.image_size] for one in images.values()], axis=1)
+            for version, batch in enumerate(torch.from_numpy(pixels).movedim(-1, -3)):
+                logits[name][version, list(images)] = judge(detector, batch).fake.numpy()
     return logits, errors
 
 
@@ -214,8 +209,8 @@ def _versions(
 ) -> dict[int, np.ndarray] | str:
     """Return the image and its degraded versions fitted to each size S, uint8 [1 + len(applied), S, S, 3].
 
-    A text says why the file cannot be read. The image itself is fitted as `predict` does, large JPEGs from a part of
-    their size; degraded ones from the whole.
+    Where the file cannot be read, return why. The unmodified image is fitted as by `predict`, large JPEGs from a part
+    of their size; degraded ones are fitted from the whole image.
     """
     try:
         picture = read_picture(path)
@@ -233,9 +228,3 @@ def _versions(
         for size in sizes:
             fitted[size].append(fit_image(degraded, size))
     return {size: np.stack(images) for size, images in fitted.items()}
-
-
-def _leaves(degradation: Degradation, level: float) -> bool:
-    """Return whether a level leaves every pixel, tried on noise of odd sides."""
-    probe = np.random.default_rng(0).integers(0, 256, (37, 53, 3), dtype=np.uint8)
-    return np.array_equal(degradation.apply(probe.copy(), level), probe)

@@ -23,7 +23,11 @@ _FRAME_NUMBER = re.compile(r"[ _.#-]*(frame|img|image)?[ _.-]*\d+$", re.IGNORECA
 
 
 def predictions_table(
-    detector: Detector, manifest: pd.DataFrame, fake_logits: np.ndarray, category_logits: np.ndarray | None
+    detector: Detector,
+    manifest: pd.DataFrame,
+    fake_logits: np.ndarray,
+    category_logits: np.ndarray | None,
+    novelty: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Turn logits into the predictions table.
 
@@ -32,15 +36,18 @@ def predictions_table(
         manifest: One row per image, N in all.
         fake_logits: float [N], as the network returns them.
         category_logits: float [N, C], or None.
+        novelty: float [N], see `Familiarity.novelty`, or None.
 
     Returns:
         The manifest's columns and `logit` (raw), `p_fake` (0 to 1), `predicted` (real or fake, by the
-        threshold), `verdict` (the same, or `can't tell` within the detector's band), `threshold` and, with
-        categories, `predicted_category`, `category_confidence` and `p_<category>`.
+        threshold), `verdict` (the same, or `can't tell` within the detector's band or for an image unlike
+        anything in training), `threshold`, `novelty` where it is known and, with categories,
+        `predicted_category`, `category_confidence` and `p_<category>`.
     """
-    table = with_decision(
-        manifest.reset_index(drop=True).assign(logit=fake_logits.astype(np.float64)), detector.decision
-    )
+    table = manifest.reset_index(drop=True).assign(logit=fake_logits.astype(np.float64))
+    if novelty is not None:
+        table["novelty"] = novelty.astype(np.float64)
+    table = with_decision(table, detector.decision)
     if category_logits is not None:
         probabilities = softmax(category_logits.astype(np.float64), axis=1)
         table["predicted_category"] = np.asarray(detector.categories, object)[probabilities.argmax(1)]
@@ -53,7 +60,8 @@ def predictions_table(
 def with_decision(predictions: pd.DataFrame, decision: Decision) -> pd.DataFrame:
     """Return predictions whose `logit` is judged by a decision: `p_fake`, `predicted`, `verdict`, `threshold`."""
     p_fake = decision.p_fake(predictions["logit"].to_numpy())
-    verdicts = {"predicted": decision.labels(p_fake), "verdict": decision.verdicts(p_fake)}
+    novelty = predictions["novelty"].to_numpy() if "novelty" in predictions else None
+    verdicts = {"predicted": decision.labels(p_fake), "verdict": decision.verdicts(p_fake, novelty)}
     return predictions.assign(p_fake=p_fake, **verdicts, threshold=decision.threshold)
 
 
@@ -76,6 +84,8 @@ def combined(detectors: Sequence[Detector], tables: Sequence[pd.DataFrame]) -> p
     if len(detectors) == 1:
         return tables[0]
     table = tables[0].copy()
+    if all("novelty" in one for one in tables):  # unlike what any of them knows
+        table["novelty"] = np.max([one["novelty"] for one in tables], axis=0)
     if "in_training" in table:
         table["in_training"] = np.any([one["in_training"] for one in tables], axis=0)
     pairs = zip(detectors, tables, strict=True)

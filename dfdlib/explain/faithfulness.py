@@ -11,7 +11,7 @@ import torch
 from scipy.stats import rankdata
 from torch import nn
 
-from dfdlib.core.errors import DfdError
+from dfdlib.core.errors import DfdError, unknown
 from dfdlib.explain.heatmaps import explain_images
 from dfdlib.models.backbones import stage_of
 from dfdlib.models.detector import Detector
@@ -41,7 +41,7 @@ def baseline_maps(kind: str, n: int, size: int, seed: int = 0) -> np.ndarray:
         place = np.linspace(-2, 2, size, dtype=np.float32)
         hill = np.exp(-(place[:, None] ** 2 + place**2) / 2)
         return np.broadcast_to(hill, (n, size, size)).copy()
-    raise DfdError(f"unknown baseline `{kind}`. Known: {', '.join(BASELINES)}.")
+    raise unknown("baseline", kind, BASELINES)
 
 
 def localisation(maps: np.ndarray, masks: np.ndarray, tolerance: float = 0.03) -> pd.DataFrame:

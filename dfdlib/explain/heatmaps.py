@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dfdlib.core.errors import DfdError, ImageError, did_you_mean
+from dfdlib.core.errors import DfdError, ImageError, did_you_mean, unknown
 from dfdlib.core.machine import keep_freed_memory
 from dfdlib.data.dataset import ImageDataset
 from dfdlib.data.manifest import files_of
@@ -73,9 +73,7 @@ def explain_images(
     layer = layer or detector.target_layer
     _check_layer(detector, layer)
     if method not in METHODS:
-        raise DfdError(
-            f"unknown method `{method}`{did_you_mean(method, METHODS) or '.'} Known: {', '.join(METHODS)}."
-        )
+        raise unknown("method", method, METHODS)
     _check_target(detector, target)
     keep_freed_memory()
     detector.network.eval()
@@ -136,7 +134,7 @@ def save_samples(
     """
     rows = []
     for row in range(len(dataset)):
-        batch = dataset.__getitems__([row])
+        batch = dataset.batch([row])
         found = explain_images(detector, batch["image"], target)
         p_fake, verdict = _said(detector, found)
         label = dataset.manifest["label"].iloc[row] or "unlabelled"
@@ -263,9 +261,7 @@ def _score(detector: Detector, logits: Logits, target: str) -> Tensor:
 def _check_target(detector: Detector, target: str) -> None:
     known = ("fake", "real", "predicted", *detector.categories)
     if target not in known:
-        raise DfdError(
-            f"unknown target `{target}`{did_you_mean(target, known) or '.'} Known: {', '.join(known)}."
-        )
+        raise unknown("target", target, known)
 
 
 def _check_layer(detector: Detector, name: str) -> None:

@@ -1,13 +1,11 @@
-"""The one place that decodes an image: every odd file becomes RGB uint8, or an error that names it."""
+"""The one place that decodes image files: every file becomes RGB uint8, or an error that names it."""
 
 from __future__ import annotations
 
 import io
 import stat
-import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,53 +15,46 @@ from PIL import Image
 
 from dfdlib.core.errors import DfdError, ImageError, TooLargeError, UnknownFormatError
 from dfdlib.core.files import atomic_path
-from dfdlib.images.jpeg import MAX_SCANS, _check_scans, decode_plain, largest_scale, scales_of
-from dfdlib.images.png import _PNG_START, _check_rows, _sound_png
+from dfdlib.images.jpeg import MAX_SCANS, check_scans, decode_plain, largest_reduction, reductions_of
+from dfdlib.images.png import PNG_START, check_rows, sound_png
 
-IMAGE_SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".webp",
-        ".bmp",
-        ".dib",
-        ".tif",
-        ".tiff",
-        ".gif",
-        ".avif",
-        ".jp2",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-    ]
-)
+warnings.filterwarnings("ignore", module=r"PIL\.")  # odd metadata; large images are refused by our own limit
+
+_FORMATS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "PNG": (".png",),
+    "WEBP": (".webp",),
+    "BMP": (".bmp",),
+    "DIB": (".dib",),
+    "TIFF": (".tif", ".tiff"),
+    "GIF": (".gif",),
+    "AVIF": (".avif",),
+    "JPEG2000": (".jp2",),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "MPO": (),  # several JPEGs in one file, which cameras write as .jpg
+}
+"""The formats that are read, by Pillow's names, and the endings of their files."""
+IMAGE_SUFFIXES = frozenset(chain.from_iterable(_FORMATS.values()))
 """Endings, in lower case, of the files that count as images."""
 MAX_PIXELS = 100_000_000
 """Larger images are refused before they are decoded: 100 megapixels take 300 MB."""
 MAX_BYTES = 2**30
-"""Larger files are refused before they are read: 100 megapixels of 16-bit RGBA take 800 MB as they are."""
-
-# Pillow's own bomb limit warns in one place and raises in another; ours is checked first.
-_PIL_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM", "MPO")
+"""Larger files are refused before they are read: 100 megapixels of 16-bit RGBA take 800 MB uncompressed."""
 
 
 class Reduced(NamedTuple):
-    """An image at its size, a half or a quarter of it."""
+    """An image decoded at its full size, or at a half or a quarter of it."""
 
     pixels: np.ndarray
-    """uint8 [⌈H / scale⌉, ⌈W / scale⌉, 3], RGB; each stands for `scale` × `scale` pixels of the image."""
-    scale: int
-    """1, 2 or 4."""
-    scales: tuple[int, ...]
-    """What its scale might be: 1, and first 4 or 2 for a JPEG that can be decoded at these."""
+    """uint8 [⌈H / reduction⌉, ⌈W / reduction⌉, 3], RGB."""
+    reduction: int
+    """1, 2 or 4: each pixel stands for `reduction` × `reduction` pixels of the image."""
+    possible: tuple[int, ...]
+    """The reductions at which the file can be decoded, the largest first; (1,) for all but some JPEGs."""
 
-    def scale_for(self, least: int | None) -> int:
-        """Return the scale at which the shorter side keeps so many pixels."""
-        return largest_scale(self.scales, min(self.pixels.shape[:2]) * self.scale, least)
+    def reduction_for(self, min_side: int | None) -> int:
+        """Return the largest possible reduction that leaves the shorter side `min_side` pixels."""
+        return largest_reduction(self.possible, min(self.pixels.shape[:2]) * self.reduction, min_side)
 
 
 def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -127,13 +118,13 @@ def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.nda
     return decode_reduced(data, name, None, max_pixels).pixels
 
 
-def decode_reduced(data: bytes, name: str, least: int | None, max_pixels: int = MAX_PIXELS) -> Reduced:
-    """Decode an image in memory; a large JPEG only at a part of its size, which takes far less time.
+def decode_reduced(data: bytes, name: str, min_side: int | None, max_pixels: int = MAX_PIXELS) -> Reduced:
+    """Decode an image in memory; a large JPEG at a half or a quarter of its size, which takes far less time.
 
     Args:
         data: The bytes of the file.
         name: What errors call it.
-        least: Pixels that the shorter side keeps; None for all of them.
+        min_side: Pixels that the shorter side keeps; None for all of them.
         max_pixels: Dimensions above this are refused before decoding.
 
     Raises:
@@ -141,53 +132,57 @@ def decode_reduced(data: bytes, name: str, least: int | None, max_pixels: int = 
     """
     if not data:
         raise ImageError(f"{name} is empty.")
-    with _quiet_pillow():
-        try:
-            if data.startswith(_PNG_START):
-                data = _sound_png(data, name)
-            with Image.open(io.BytesIO(data), formats=_available_formats()) as image:
-                _check_size(image.size, name, max_pixels)
-                jpeg = image.format in ("JPEG", "MPO")
-                turned = jpeg and _turn(image) is not None  # a TIFF is turned as it is loaded
-                scales = scales_of(image, turned) if jpeg else (1,)
-                scale = largest_scale(scales, min(image.size), least)
-                if scale > 1:
-                    image.draft(None, (image.width // scale, image.height // scale))
-                plain = decode_plain(image, data, scale) if image.format == "JPEG" and not turned else None
-                if plain is not None:
-                    return Reduced(plain, scale, scales)
-                if image.format == "TIFF":  # a tile is decoded whole, whatever the size of the image
-                    _check_size((image.tag_v2.get(322, 0), image.tag_v2.get(323, 0)), name, max_pixels)
-                elif jpeg and data.count(b"\xff\xda") > MAX_SCANS:
-                    _check_scans(data, name)
-                image.load()
-                if image.format == "PNG" and not any(
-                    image.crop((0, image.height - 1, *image.size)).tobytes()
-                ):
-                    _check_rows(data, name)
-                turn = _turn(image)
-                upright = image if turn is None else image.transpose(turn)
-                pixels = np.array(_to_rgb(upright), np.uint8, order="C")
-                if image.format == "TIFF" and image.mode == "I;16" and image.tag_v2.get(262) == 0:
-                    pixels = 255 - pixels  # white is zero, which Pillow heeds up to 8 bits
-                return Reduced(pixels, scale, scales)
-        except ImageError:
-            raise
-        except Image.UnidentifiedImageError:
-            raise UnknownFormatError(f"{name} is not an image in a known format.") from None
-        except Image.DecompressionBombError:
-            limit = min(max_pixels, 2 * Image.MAX_IMAGE_PIXELS)  # Pillow refuses above twice its constant
-            raise TooLargeError(f"{name} has more than {limit:,} pixels; reduce it first.") from None
-        except MemoryError:
-            raise ImageError(f"{name} does not fit into memory; reduce it first.") from None
-        except Exception as error:  # decoders raise many kinds; each means that the file is damaged
-            raise ImageError(
-                f"{name} is damaged and cannot be decoded ({error or type(error).__name__})."
-            ) from error
+    try:
+        if data.startswith(PNG_START):
+            data = sound_png(data, name)
+        with Image.open(io.BytesIO(data), formats=_available_formats()) as image:
+            return _decode_opened(image, data, name, min_side, max_pixels)
+    except ImageError:
+        raise
+    except Image.UnidentifiedImageError:
+        raise UnknownFormatError(f"{name} is not an image in a known format.") from None
+    except Image.DecompressionBombError:
+        limit = min(max_pixels, 2 * Image.MAX_IMAGE_PIXELS)  # Pillow refuses above twice its constant
+        raise TooLargeError(f"{name} has more than {limit:,} pixels; reduce it first.") from None
+    except MemoryError:
+        raise ImageError(f"{name} does not fit into memory; reduce it first.") from None
+    except Exception as error:  # decoders raise many kinds; each means that the file is damaged
+        raise ImageError(
+            f"{name} is damaged and cannot be decoded ({error or type(error).__name__})."
+        ) from error
+
+
+def _decode_opened(
+    image: Image.Image, data: bytes, name: str, min_side: int | None, max_pixels: int
+) -> Reduced:
+    """Decode what Pillow has opened, of which it has read the header alone."""
+    _check_size(image.size, name, max_pixels)
+    jpeg = image.format in ("JPEG", "MPO")
+    turned = jpeg and _turn(image) is not None  # Pillow turns a TIFF by itself as it loads it
+    possible = reductions_of(image, turned) if jpeg else (1,)
+    reduction = largest_reduction(possible, min(image.size), min_side)
+    if reduction > 1:
+        image.draft(None, (image.width // reduction, image.height // reduction))
+    plain = decode_plain(image, data, reduction) if image.format == "JPEG" and not turned else None
+    if plain is not None:
+        return Reduced(plain, reduction, possible)
+    if image.format == "TIFF":  # a tile is decoded whole, whatever the size of the image
+        _check_size((image.tag_v2.get(322, 0), image.tag_v2.get(323, 0)), name, max_pixels)
+    elif jpeg and data.count(b"\xff\xda") > MAX_SCANS:
+        check_scans(data, name)
+    image.load()
+    if image.format == "PNG" and not any(image.crop((0, image.height - 1, *image.size)).tobytes()):
+        check_rows(data, name)
+    turn = _turn(image)
+    upright = image if turn is None else image.transpose(turn)
+    pixels = np.array(_to_rgb(upright), np.uint8, order="C")
+    if image.format == "TIFF" and image.mode == "I;16" and image.tag_v2.get(262) == 0:
+        pixels = 255 - pixels  # white is zero, which Pillow heeds up to 8 bits
+    return Reduced(pixels, reduction, possible)
 
 
 def write_image(path: str | Path, image: np.ndarray, quality: int = 95) -> None:
-    """Write uint8 [H, W, 3] RGB, or [H, W] grey, in the format of the ending (JPEG at `quality`, PNG, …).
+    """Write uint8 [H, W, 3] RGB, or [H, W] grey, in the format that the ending names (JPEG at `quality`, PNG, …).
 
     Raises:
         DfdError: An ending that is no format, pixels of another type or shape, or a file that cannot be
@@ -210,34 +205,6 @@ def write_image(path: str | Path, image: np.ndarray, quality: int = 95) -> None:
         temporary.write_bytes(data.tobytes())
 
 
-_quiet_lock = threading.Lock()
-_quiet_depth = 0
-_quiet_filters = None
-
-
-@contextmanager
-def _quiet_pillow() -> Iterator[None]:
-    """Ignore Pillow's warnings (odd metadata, large images) while any thread decodes.
-
-    `catch_warnings` in each thread would restore the filters of another one, and silence the process for
-    good.
-    """
-    global _quiet_depth, _quiet_filters
-    with _quiet_lock:
-        if _quiet_depth == 0:
-            _quiet_filters = warnings.catch_warnings()
-            _quiet_filters.__enter__()
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-        _quiet_depth += 1
-    try:
-        yield
-    finally:
-        with _quiet_lock:
-            _quiet_depth -= 1
-            if _quiet_depth == 0:
-                _quiet_filters.__exit__(None, None, None)
-
-
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -250,9 +217,9 @@ _TURNS = {
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """Return what makes an image upright, by its EXIF; None where it is upright or that cannot be read.
+    """Return the turn that makes an image upright by its EXIF; None where it needs none or the EXIF is damaged.
 
-    Pillow's `exif_transpose` also writes the EXIF anew, and fails on tags that have nothing to do with it.
+    Pillow's `exif_transpose` also rewrites the EXIF, and fails on tags that have nothing to do with the turn.
     """
     try:
         return _TURNS.get(image.getexif().get(0x0112))
@@ -262,7 +229,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 def _available_formats() -> list[str]:
     Image.init()
-    return [name for name in _PIL_FORMATS if name in Image.OPEN]
+    return [name for name in _FORMATS if name in Image.OPEN]
 
 
 def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
@@ -276,9 +243,9 @@ def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         return Image.fromarray(_to_8_bits(image)).convert("RGB")
-    if image.mode == "La":  # which Pillow converts to LA alone
+    if image.mode == "La":  # Pillow converts it to nothing but LA
         image = image.convert("LA")
-    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
+    if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         straight = image.convert("RGBA")
         white = Image.new("RGBA", straight.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, straight).convert("RGB")

@@ -1,4 +1,4 @@
-"""What happens to images on their way: compression, blur, resizing, noise, cropping, re-posting.
+"""What happens to images as they are shared: compression, blur, resizing, noise, cropping, re-posting.
 
 Training varies images with these (Wang et al. 2020, CNNDetection, arXiv:1912.11035), and robustness is
 measured under them.
@@ -6,6 +6,7 @@ measured under them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ def jpeg(image: np.ndarray, quality: float) -> np.ndarray:
 
 
 def blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Blur with a Gaussian of `sigma` pixels; 0 leaves the image."""
+    """Blur with a Gaussian of `sigma` pixels; 0 leaves the image unchanged."""
     return cv2.GaussianBlur(image, (0, 0), sigma) if sigma > 0 else image
 
 
@@ -52,7 +53,7 @@ def crop(image: np.ndarray, share: float) -> np.ndarray:
 
 
 def repost(image: np.ndarray, times: float) -> np.ndarray:
-    """Share an image `times` over: each time reduced a little, sharpened, and saved at a middling quality."""
+    """Share an image several `times`: each time it is reduced a little, sharpened, and saved at a medium quality."""
     for _ in range(round(times)):
         image = resize(image, 0.75)
         image = cv2.addWeighted(image, 1.3, cv2.GaussianBlur(image, (0, 0), 1.0), -0.3, 0)
@@ -62,22 +63,25 @@ def repost(image: np.ndarray, times: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Degradation:
-    """A way in which images suffer, and how much of it to measure."""
+    """A way in which images lose quality, and the levels at which to measure it."""
 
     apply: Callable[[np.ndarray, float], np.ndarray]
     """(uint8 [H, W, 3] RGB, level) to uint8 [H, W, 3]."""
     levels: tuple[float, ...]
-    """From none to strong."""
+    """From weak to strong; each changes the image."""
     unit: str
     """What a level means, for the axis of a figure."""
+    unmodified: float = math.nan
+    """The level that leaves every pixel as it is; NaN where there is none."""
 
 
 DEGRADATIONS: dict[str, Degradation] = {
+    # Even quality 100 changes pixels: it halves the resolution of colour.
     "jpeg": Degradation(jpeg, (100, 90, 75, 50, 30), "JPEG quality"),
-    "blur": Degradation(blur, (0, 0.5, 1, 2, 3), "blur, σ in pixels"),
-    "resize": Degradation(resize, (1, 0.9, 0.75, 0.5, 0.25), "resampled to this scale and back"),
-    "noise": Degradation(noise, (0, 2, 5, 10, 20), "noise, σ in grey levels"),
-    "crop": Degradation(crop, (1, 0.9, 0.8, 0.65, 0.5), "middle part kept of each side"),
-    "repost": Degradation(repost, (0, 1, 2, 3), "times re-posted"),
+    "blur": Degradation(blur, (0.5, 1, 2, 3), "blur, σ in pixels", unmodified=0),
+    "resize": Degradation(resize, (0.9, 0.75, 0.5, 0.25), "resampled to this scale and back", unmodified=1),
+    "noise": Degradation(noise, (2, 5, 10, 20), "noise, σ in grey levels", unmodified=0),
+    "crop": Degradation(crop, (0.9, 0.8, 0.65, 0.5), "middle part kept of each side", unmodified=1),
+    "repost": Degradation(repost, (1, 2, 3), "times re-posted", unmodified=0),
 }
-"""Every degradation by name; the first level of each leaves the image (nearly) as it is."""
+"""Every degradation by name."""

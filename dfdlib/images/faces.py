@@ -31,12 +31,12 @@ class FaceDetector:
         """Load the detector.
 
         Args:
-            model: YuNet's `face_detection_yunet_*.onnx`, from OpenCV's model zoo; without it the frontal
-                cascade that OpenCV below version 5 carries is used.
-            min_score: Least confidence of a face (YuNet alone).
+            model: YuNet's `face_detection_yunet_*.onnx`, from OpenCV's model zoo; without it the cascade for
+                frontal faces is used, which OpenCV had before version 5.
+            min_score: Least confidence of a face; YuNet only.
 
         Raises:
-            DfdError: The file is missing or no such model, or there is no cascade either.
+            DfdError: The file is missing or is no such model; or no model is given and OpenCV has no cascade.
         """
         self.name, self._lock = f"{Path(model).name if model else 'cascade'} {min_score}", threading.Lock()
         if model:
@@ -60,7 +60,7 @@ class FaceDetector:
         )
 
     def find(self, image: np.ndarray) -> list[Face]:
-        """Find the faces in uint8 [H, W, 3] RGB, the largest first. Threads may call it at once."""
+        """Find the faces in uint8 [H, W, 3] RGB, the largest first. Safe to call from several threads."""
         scale = min(1.0, _LONGEST_SIDE / max(image.shape[:2]))
         small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         with self._lock:
@@ -84,7 +84,7 @@ def crop_face(image: np.ndarray, box: tuple[float, ...] | np.ndarray, margin: fl
     Args:
         image: uint8 [H, W, 3].
         box: Left, top, width, height in pixels.
-        margin: What is added on each side, as a part of the longer side.
+        margin: Added on each side, as a fraction of the longer side of the box.
 
     Returns:
         uint8 [S, S, 3].
@@ -93,7 +93,7 @@ def crop_face(image: np.ndarray, box: tuple[float, ...] | np.ndarray, margin: fl
     side = max(2, round(max(width, height) * (1 + 2 * margin)))
     x, y = round(left + width / 2 - side / 2), round(top + height / 2 - side / 2)
     rows, columns = (
-        _mirrored(np.arange(side) + first, n) for first, n in ((y, image.shape[0]), (x, image.shape[1]))
+        _reflect(np.arange(side) + first, n) for first, n in ((y, image.shape[0]), (x, image.shape[1]))
     )
     return np.ascontiguousarray(image[rows[:, None], columns[None]])
 
@@ -101,14 +101,13 @@ def crop_face(image: np.ndarray, box: tuple[float, ...] | np.ndarray, margin: fl
 def follow_face(frames: np.ndarray, detector: FaceDetector, every: int = 1) -> np.ndarray | None:
     """Follow the main face over the frames of a clip.
 
-    The first face is the largest one; later ones are those that overlap it most. Frames in between, or in
-    which it is not found, get boxes on the line between their neighbours; the path is smoothed, so that
-    crops do not tremble.
+    It starts with the largest face and goes on with the face that overlaps the last one most. Boxes of frames in
+    between, or in which it is not found, are interpolated; the path is smoothed, so that crops do not tremble.
 
     Args:
         frames: uint8 [T, H, W, 3] RGB.
         detector: Finds the faces.
-        every: Look for it in each so-manieth frame.
+        every: Look for it in every n-th frame and in the last.
 
     Returns:
         float64 [T, 4]: left, top, width, height; None where no frame shows a face.
@@ -143,7 +142,8 @@ def _overlap(one: np.ndarray, other: np.ndarray) -> float:
     return shared / max(one[2] * one[3] + other[2] * other[3] - shared, 1e-9)
 
 
-def _mirrored(places: np.ndarray, n: int) -> np.ndarray:
+def _reflect(positions: np.ndarray, n: int) -> np.ndarray:
+    """Bring positions outside 0…n-1 back inside, as a mirror at either end would."""
     period = max(1, 2 * (n - 1))
-    folded = np.abs(places) % period
+    folded = np.abs(positions) % period
     return np.minimum(folded, period - folded)

@@ -1,4 +1,4 @@
-"""What sets JPEGs apart: they can be decoded at a part of their size, and faster by OpenCV than by Pillow."""
+"""JPEG alone: decoding at a part of the size, and by OpenCV, which is faster than Pillow."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from PIL import Image
 from dfdlib.core.errors import ImageError
 
 MAX_SCANS = 100
-"""JPEGs of more scans are refused, as in libtiff: each scan of 20 bytes costs a pass over all pixels."""
+"""JPEGs of more scans are refused, as in libtiff: a scan may be 20 bytes long and costs a pass over all pixels."""
 
 
-def _check_scans(data: bytes, name: str) -> None:
+def check_scans(data: bytes, name: str) -> None:
     """Refuse a JPEG of very many scans: a megabyte of them takes hours."""
     scans = place = 0
     marker = re.compile(rb"\xff([^\x00\xff\xd0-\xd8])", re.DOTALL)
@@ -27,18 +27,24 @@ def _check_scans(data: bytes, name: str) -> None:
 
 _REDUCED = {
     1: 0,
-    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,  # "reduced" alone: the colour is said by another bit
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,  # the bit "reduced" alone; colour is another bit
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
 }
 _IN_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # since OpenCV 4.11
-_NO_END = np.isin(np.arange(256), [0x00, *range(0xD0, 0xD8), 0xFF])  # escaped byte, restart, filling
+_INSIDE_SCAN = np.isin(np.arange(256), [0x00, *range(0xD0, 0xD8), 0xFF])
+"""Bytes that may follow 0xFF within a scan: an escaped 0xFF, a restart, a fill byte."""
 
 
-def scales_of(image: Image.Image, turned: bool) -> tuple[int, ...]:
-    """Return the scales that an opened JPEG can be decoded at for its middle square, the largest first, 1 the last.
+def reductions_of(image: Image.Image, turned: bool) -> tuple[int, ...]:
+    """Return the reductions at which the middle square of a JPEG can be decoded, the largest first, 1 the last.
 
-    The square must begin and end between the larger pixels. Of an image that is to be turned, the border may cut none
-    of these, as they would come first then. Colours must be as coarse across as down: for that alone libjpeg makes up.
+    The square must begin and end on the border of a larger pixel. Where the image will be turned, its own border must
+    do so too, as cut pixels would then come first. Colours must be equally coarse across and down: where they are not,
+    libjpeg interpolates them in one direction only.
+
+    Args:
+        image: As Pillow opened it.
+        turned: Whether its EXIF says that it is to be turned.
     """
     across, down = (max(layer[i] for layer in image.layer) for i in (1, 2))
     if any(across * layer[2] != down * layer[1] for layer in image.layer):
@@ -46,24 +52,31 @@ def scales_of(image: Image.Image, turned: bool) -> tuple[int, ...]:
     side, longer = sorted(image.size)
     margin = (longer - side) // 2
     cuts = (side, margin, longer) if turned else (side, margin)
-    return tuple(scale for scale in (4, 2, 1) if all(cut % scale == 0 for cut in cuts))
+    return tuple(reduction for reduction in (4, 2, 1) if all(cut % reduction == 0 for cut in cuts))
 
 
-def largest_scale(scales: tuple[int, ...], side: int, least: int | None) -> int:
-    """Return the first scale that leaves so many pixels of a side; 1 where all are wanted, which is None."""
-    return next(scale for scale in scales if scale == 1 or (least is not None and side // scale >= least))
+def largest_reduction(possible: tuple[int, ...], side: int, min_side: int | None) -> int:
+    """Return the first reduction that leaves at least `min_side` pixels of a side; 1 where `min_side` is None."""
+    return next(
+        reduction
+        for reduction in possible
+        if reduction == 1 or (min_side is not None and side // reduction >= min_side)
+    )
 
 
-def decode_plain(image: Image.Image, data: bytes, scale: int) -> np.ndarray | None:
-    """Decode an upright JPEG by OpenCV if it is plain: in colour, of one scan that ends as it should; or return None.
-
-    Args:
-        image: As Pillow opened it, and was told the scale by `draft`.
-        data: The bytes of the file.
-        scale: 1, 2 or 4; uint8 [⌈H / scale⌉, ⌈W / scale⌉, 3] are returned.
+def decode_plain(image: Image.Image, data: bytes, reduction: int) -> np.ndarray | None:
+    """Decode an upright colour JPEG with one undamaged scan by OpenCV; return None for any other.
 
     OpenCV and Pillow both use libjpeg-turbo, so the pixels are the same, in two thirds of the time. But OpenCV
-    makes pixels of damage that Pillow refuses, so all that is odd is left to Pillow.
+    returns pixels for damaged files that Pillow refuses, so everything unusual is left to Pillow.
+
+    Args:
+        image: As Pillow opened it, with the reduction set by `draft`.
+        data: The bytes of the file.
+        reduction: 1, 2 or 4.
+
+    Returns:
+        uint8 [⌈H / reduction⌉, ⌈W / reduction⌉, 3], RGB.
     """
     if _IN_RGB is None or image.mode != "RGB":
         return None
@@ -72,11 +85,11 @@ def decode_plain(image: Image.Image, data: bytes, scale: int) -> np.ndarray | No
         place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
     scan = np.frombuffer(data, np.uint8, offset=min(place + 2, len(data)))
     marks = scan[1:][scan[:-1] == 0xFF]  # half the time of a regular expression
-    ends = marks[~_NO_END[marks]]
+    ends = marks[~_INSIDE_SCAN[marks]]
     if len(ends) == 0 or ends[0] != 0xD9:
         return None
     try:
-        how = _IN_RGB | cv2.IMREAD_IGNORE_ORIENTATION | _REDUCED[scale]
+        how = _IN_RGB | cv2.IMREAD_IGNORE_ORIENTATION | _REDUCED[reduction]
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), how)
     except cv2.error:
         return None

@@ -1,4 +1,4 @@
-"""PNG files checked before they are decoded: checksums, missing rows, chunks that say nothing of the pixels."""
+"""PNG files checked before they are decoded: checksums, missing rows, chunks unrelated to the pixels."""
 
 from __future__ import annotations
 
@@ -7,31 +7,33 @@ import zlib
 
 from dfdlib.core.errors import ImageError
 
-_PNG_START = b"\x89PNG\r\n\x1a\n"
+PNG_START = b"\x89PNG\r\n\x1a\n"
+_ORIENTATION_TEXTS = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")
+"""Starts of the text chunks that may hold an orientation."""
+_ADAM7 = ((0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), (0, 2, 1, 2), (1, 2, 0, 1))
+"""First row, step of rows, first column and step of columns of each pass of an interlaced PNG."""
 
-# The texts that may hold an orientation.
-_PNG_TEXTS = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")
 
+def sound_png(data: bytes, name: str) -> bytes:
+    """Verify the checksums of a PNG and return it without the chunks that are unrelated to its pixels.
 
-def _sound_png(data: bytes, name: str) -> bytes:
-    """Check the checksums of a PNG and return it without the chunks that say nothing of its pixels.
-
-    Pillow skips the checksums and may make pixels of the zeros of a lost end, and refuses an image for a
-    long text or a damaged profile.
+    Pillow does not verify them and may take zeros at a lost end for pixels; and it refuses an image for a long
+    text or a damaged colour profile.
     """
-    kept, place = [_PNG_START], 8
+    kept, place = [PNG_START], 8
     while place + 12 <= len(data):
         end = place + 8 + int.from_bytes(data[place : place + 4], "big")
         kind = bytes(data[place + 4 : place + 8])
         if zlib.crc32(data[place + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
             raise ImageError(f"{name} is damaged and cannot be decoded (wrong checksum).")
-        if (
-            kind == b"tRNS" and data[24:26] in (b"\x02\0", b"\x04\0") and end == place + 10
-        ):  # grey of 2, 4 bits
+        grey_of_2_or_4_bits = data[24:26] in (b"\x02\0", b"\x04\0")
+        if kind == b"tRNS" and grey_of_2_or_4_bits and end == place + 10:
             grey = data[place + 9] * (85 if data[24] == 2 else 17)  # Pillow compares it with 8 bits
             chunk = b"tRNS\0" + bytes([min(grey, 255)])
             kept.append(struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk)))
-        elif kind[:1].isupper() or kind in (b"tRNS", b"eXIf") or data.startswith(_PNG_TEXTS, place + 8):
+        elif (
+            kind[:1].isupper() or kind in (b"tRNS", b"eXIf") or data.startswith(_ORIENTATION_TEXTS, place + 8)
+        ):
             kept.append(data[place : end + 4])
         if kind == b"IEND":
             break
@@ -39,7 +41,7 @@ def _sound_png(data: bytes, name: str) -> bytes:
     return b"".join(kept)
 
 
-def _check_rows(data: bytes, name: str) -> None:
+def check_rows(data: bytes, name: str) -> None:
     """Refuse a PNG that holds fewer rows than it states; Pillow leaves those black."""
     width, height, depth, kind = struct.unpack_from(">IIBB", data, 16)
     bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[kind]
@@ -58,7 +60,3 @@ def _check_rows(data: bytes, name: str) -> None:
         place = end + 4
     if wanted > 0:
         raise ImageError(f"{name} is damaged and cannot be decoded (it lacks rows).")
-
-
-_ADAM7 = ((0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), (0, 2, 1, 2), (1, 2, 0, 1))
-"""First row, step of rows, first column and step of columns of each pass of an interlaced PNG."""

@@ -14,6 +14,7 @@ from torch.utils.serialization import config as saving
 from dfdlib.core.errors import DfdError
 from dfdlib.core.files import atomic_path
 from dfdlib.models.detector import Detector, create_network
+from dfdlib.models.familiarity import Familiarity
 
 FORMAT = "dfdlib-detector"
 FORMAT_VERSION = 1
@@ -27,6 +28,8 @@ def save_detector(detector: Detector, path: str | Path) -> None:
     """
     state = {name: tensor.detach().cpu() for name, tensor in detector.network.state_dict().items()}
     content = {"format": FORMAT, "version": FORMAT_VERSION, "about": detector.about(), "state": state}
+    if detector.familiarity is not None:
+        content["familiarity"] = detector.familiarity.state()
     if detector.training_digests is not None:
         content["seen"] = torch.from_numpy(detector.training_digests)
     save_checked(content, path)
@@ -62,6 +65,8 @@ def load_detector(path: str | Path, device: str | torch.device = "cpu") -> Detec
             f"{about['provenance'].get('versions', 'not recorded')}."
         ) from error
     detector = Detector.from_about(network.to(device).eval(), about)
+    if "familiarity" in content:
+        detector.familiarity = Familiarity.from_state(content["familiarity"])
     detector.training_digests = content["seen"].numpy() if "seen" in content else None
     return detector
 

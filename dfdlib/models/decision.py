@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import expit
 
 CANT_TELL = "can't tell"
+UNLIKE = "can't tell: unlike anything it was trained on"
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,17 @@ class Decision:
         """Return `real` or `fake` for each score, [N]."""
         return np.where(self.is_fake(p_fake), "fake", "real").astype(object)
 
-    def verdicts(self, p_fake: np.ndarray) -> np.ndarray:
-        """Return `real` or `fake` for each score, or `can't tell` within the band, [N]."""
+    def verdicts(self, p_fake: np.ndarray, novelty: np.ndarray | None = None) -> np.ndarray:
+        """Return `real` or `fake` for each score, or that it can't be told, [N].
+
+        Args:
+            p_fake: [N], 0 to 1.
+            novelty: [N], see `Familiarity.novelty`: above 1 an image is unlike anything in training.
+        """
         verdicts = self.labels(p_fake)
         if self.band is not None:
             low, high = self.band
             verdicts[(np.asarray(p_fake) >= low) & (np.asarray(p_fake) < high)] = CANT_TELL
+        if novelty is not None:
+            verdicts[np.asarray(novelty) > 1] = UNLIKE
         return verdicts

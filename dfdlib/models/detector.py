@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from dfdlib.core.errors import DfdError, did_you_mean
+from dfdlib.core.errors import DfdError, unknown
 from dfdlib.models.clip_network import CnnLstm
 from dfdlib.models.decision import Decision
-from dfdlib.models.networks import CustomCnn, TimmNetwork, ViewHeads
+from dfdlib.models.familiarity import Familiarity
+from dfdlib.models.networks import CustomCnn, TimmNetwork
 from dfdlib.models.weights import IMAGENET, SCRATCH, create_backbone, preprocessing_of
 
 
@@ -39,6 +40,8 @@ class Detector:
     """Where the backbone's first weights came from."""
     interpolation: str = "bilinear"
     """How images are fitted to `image_size`: `bilinear` or `bicubic`, as for the backbone's first weights."""
+    familiarity: Familiarity | None = None
+    """What its training images look like; None where that was not learned."""
     training_digests: np.ndarray | None = None
     """Digests of the training and validation images, int64, see `manifest.content_digests`; None where unknown."""
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -87,7 +90,6 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "timm": TimmNetwork,
     "cnn": CustomCnn,
     "cnn-lstm": CnnLstm,
-    "heads": ViewHeads,
 }
 """Every kind of network, by the name that checkpoints know it by."""
 
@@ -95,9 +97,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 def create_network(name: str, **arguments: Any) -> nn.Module:
     """Build a network by name. Raises `DfdError` for an unknown name or arguments that do not fit it."""
     if name not in NETWORKS:
-        raise DfdError(
-            f"unknown network `{name}`{did_you_mean(name, NETWORKS) or '.'} Known: {', '.join(NETWORKS)}."
-        )
+        raise unknown("network", name, NETWORKS)
     try:
         return NETWORKS[name](**arguments)
     except TypeError as error:

@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dfdlib.core.errors import DfdError, did_you_mean
+from dfdlib.core.errors import unknown
 from dfdlib.core.machine import keep_freed_memory
 from dfdlib.models.detector import Detector
+from dfdlib.models.familiarity import reference_network
 from dfdlib.models.networks import Logits
 
 _MARGIN = 1 / 16
@@ -49,9 +50,7 @@ def check_views(names: Sequence[str]) -> None:
     """Refuse a view that does not exist. Raises `DfdError` that names the nearest one."""
     for name in names:
         if name not in VIEWS:
-            raise DfdError(
-                f"unknown view `{name}`{did_you_mean(name, VIEWS) or '.'} Known: {', '.join(VIEWS)}."
-            )
+            raise unknown("view", name, VIEWS)
 
 
 def views_of(text: str) -> list[str]:
@@ -72,13 +71,14 @@ of 1×1 convolutions on one core (see benchmarks/inference.py)."""
 
 
 @torch.inference_mode()
-def judge(detector: Detector, images: Tensor, tta: Sequence[str] = ()) -> Logits:
+def judge(detector: Detector, images: Tensor, tta: Sequence[str] = (), novelty: bool = False) -> Logits:
     """Return the logits of a batch in full precision, on the CPU, averaged over the views.
 
     Args:
         detector: A trained detector; put in evaluation mode.
         images: uint8 [B, 3, S, S] at the detector's size, or clips [B, T, 3, S, S].
-        tta: Names of `forward.VIEWS` beside the image as it is.
+        tta: Names of `VIEWS` beside the unmodified image.
+        novelty: Say too how far each image lies from the training images, where the detector knows.
 
     Raises:
         DfdError: Unknown view.
@@ -88,10 +88,12 @@ def judge(detector: Detector, images: Tensor, tta: Sequence[str] = ()) -> Logits
     network = detector.network.eval()
     parts = images.split(_CPU_PART if detector.device.type == "cpu" else max(1, len(images)))
     judged = [_judge_views(network, part.to(detector.device), tta) for part in parts]
-    fake = torch.cat([one.fake for one in judged])
-    if judged[0].category is None:
-        return Logits(fake, None)
-    return Logits(fake, torch.cat([one.category for one in judged]))
+    if novelty:
+        judged = [
+            one._replace(novelty=_novelty(detector, part, one))
+            for one, part in zip(judged, parts, strict=True)
+        ]
+    return Logits(*(None if field[0] is None else torch.cat(field) for field in zip(*judged, strict=True)))
 
 
 def _judge_views(network: nn.Module, images: Tensor, tta: Sequence[str]) -> Logits:
@@ -99,7 +101,14 @@ def _judge_views(network: nn.Module, images: Tensor, tta: Sequence[str]) -> Logi
     for name in tta:
         view = VIEWS[name](images.flatten(0, -4)).unflatten(0, images.shape[:-3])
         seen.append(network(view))
-    fake = torch.stack([one.fake for one in seen]).mean(0).cpu()
-    if seen[0].category is None:
-        return Logits(fake, None)
-    return Logits(fake, torch.stack([one.category for one in seen]).mean(0).cpu())
+    fields = zip(*seen, strict=True)
+    return Logits(*(None if field[0] is None else torch.stack(field).mean(0).cpu() for field in fields))
+
+
+def _novelty(detector: Detector, images: Tensor, logits: Logits) -> Tensor | None:
+    """Return how far images [B, 3, S, S] lie from the training images, [B]; of clips, their middle frames."""
+    if detector.familiarity is None:
+        return logits.novelty  # an ONNX graph says it by itself
+    frames = images if images.ndim == 4 else images[:, images.shape[1] // 2]
+    network = reference_network()
+    return None if network is None else detector.familiarity.novelty(network(frames.cpu()))

@@ -23,6 +23,8 @@ class Logits(NamedTuple):
     """float [B]; positive means fake."""
     category: Tensor | None
     """float [B, C], in the order of the detector's categories; None without a category head."""
+    novelty: Tensor | None = None
+    """float [B], see `Familiarity.novelty`; None where it was not asked for, or is not known."""
 
 
 class HighPassResidual(nn.Module):
@@ -128,17 +130,6 @@ class Heads(nn.Module):
         features = self.dropout(features)
         category = self.category(features).float() if self.category is not None else None
         return Logits(self.fake(features).squeeze(1).float(), category)
-
-
-class ViewHeads(Heads):
-    """Heads alone, on features that were computed beforehand of several views of each image."""
-
-    def forward(self, features: Tensor) -> Logits:
-        """Map features [B, V, F] to `Logits`: of a random view each in training, of the first one otherwise."""
-        views = torch.zeros(len(features), dtype=torch.int64, device=features.device)
-        if self.training:
-            views.random_(features.shape[1])
-        return super().forward(features[torch.arange(len(features), device=features.device), views])
 
 
 class TimmNetwork(nn.Module):

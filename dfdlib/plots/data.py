@@ -92,7 +92,7 @@ def clip_strips(clips: ClipDataset, n_groups: int = 3, n_frames: int = 10, seed:
     shown = sorted(shown, key=lambda i: (manifest["group"][i], manifest["label"][i] == "fake"))[
         : 2 * n_groups
     ]
-    batch = clips.__getitems__(shown)["image"].permute(0, 1, 3, 4, 2).numpy()
+    batch = clips.batch(shown)["image"].permute(0, 1, 3, 4, 2).numpy()
     places = np.linspace(0, batch.shape[1] - 1, min(n_frames, batch.shape[1])).round().astype(int)
     figure, axes = plt.subplots(len(shown), 1, figsize=(10, 1.05 * len(shown)), squeeze=False)
     for axis, row, frames in zip(axes[:, 0], shown, batch, strict=True):

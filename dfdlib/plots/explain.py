@@ -12,7 +12,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from dfdlib.core.errors import DfdError
-from dfdlib.data.dataset import ImageDataset, masks_of
+from dfdlib.data.dataset import ImageDataset
 from dfdlib.explain.faithfulness import BASELINES
 from dfdlib.images.picture import overlay
 from dfdlib.plots.style import FAKE, GREY, REAL, SERIES, _bare, _styled
@@ -44,7 +44,7 @@ def heatmap_grid(
     n = len(dataset)
     figure, axes = plt.subplots(2, n, figsize=(1.45 * n + 0.6, 3.5), squeeze=False)
     for i, (row, image, mask) in enumerate(
-        zip(predictions.itertuples(), _pixels(dataset), masks_of(dataset), strict=True)
+        zip(predictions.itertuples(), _pixels(dataset), dataset.masks(), strict=True)
     ):
         _show(axes[0, i], image, mask)
         _show(axes[1, i], overlay(image, heatmaps[i]), mask)
@@ -76,7 +76,7 @@ def map_rows(dataset: ImageDataset, maps: Mapping[str, np.ndarray]) -> Figure:
     figure, axes = plt.subplots(
         len(maps) + 1, n, figsize=(1.3 * n + 1.4, 1.32 * (len(maps) + 1)), squeeze=False
     )
-    pixels, masks = _pixels(dataset), masks_of(dataset)
+    pixels, masks = _pixels(dataset), dataset.masks()
     for i in range(n):
         _show(axes[0, i], pixels[i], masks[i])
         _name(axes[0, i], dataset.manifest["label"].iloc[i])

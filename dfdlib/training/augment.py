@@ -1,4 +1,7 @@
-"""How training images are varied: each by numbers of its own, the same in every run of one seed."""
+"""Augmentation: random variations of training images.
+
+Each image is varied by random numbers that depend on the seed, the epoch and its position alone.
+"""
 
 from __future__ import annotations
 
@@ -37,11 +40,11 @@ def augment(batch: Batch, epoch: int, config: TrainConfig) -> Augmented:
     clips = batch["image"].shape[1:-3]
     uniforms = sample_uniforms(config.seed, epoch, batch["index"], _DRAWS)
     if config.self_blend:
-        batch = _self_blended(batch, uniforms[:, 15:17], config.self_blend)
+        batch = _self_blend(batch, uniforms[:, 15:17], config.self_blend)
     images = batch["image"].flatten(0, len(clips))
     uniforms = uniforms.repeat_interleave(clips.numel(), 0)
     if config.degrade:
-        images = _degraded(images, uniforms[:, 9:15], config.degrade)
+        images = _degrade(images, uniforms[:, 9:15], config.degrade)
     if config.flip:
         images = random_flip(images, uniforms[:, 0])
     if config.turn:
@@ -52,73 +55,24 @@ def augment(batch: Batch, epoch: int, config: TrainConfig) -> Augmented:
         images = colour_jitter(images, uniforms[:, 2:7], config.colour_jitter)
     images = images.unflatten(0, (-1, *clips)) if clips else images
     if config.mixup:
-        return _mixed_up(images, batch, float(uniforms[0, 17]), config.mixup)
+        return mixup(images, batch, float(uniforms[0, 17]), config.mixup)
     return Augmented(images, ((1.0, batch),))
-
-
-def _degraded(images: Tensor, uniforms: Tensor, chance: float) -> Tensor:
-    """Resize, blur and compress uint8 [B, 3, H, W], each with its chance and at a strength of its own."""
-    pixels = images.permute(0, 2, 3, 1).cpu().numpy().copy()
-    draws = uniforms.numpy()
-    for i, (scale, sigma, quality) in enumerate(draws[:, 1::2]):
-        resized, blurred, compressed = draws[i, ::2] < chance
-        if resized:
-            pixels[i] = resize(pixels[i], 0.5 + scale)
-        if blurred:
-            pixels[i] = blur(pixels[i], 0.1 + 2 * sigma)
-        if compressed:
-            pixels[i] = jpeg(pixels[i], 40 + 60 * quality)
-    return torch.from_numpy(pixels).to(images.device).permute(0, 3, 1, 2)
-
-
-def _self_blended(batch: Batch, uniforms: Tensor, chance: float) -> Batch:
-    """Make fakes out of some of the real images or clips of a batch, by blending each with itself."""
-    chosen = ((batch["fake"].cpu() == 0) & (uniforms[:, 0] < chance)).nonzero().flatten().tolist()
-    images, fake = batch["image"].clone(), batch["fake"].clone()
-    for i in chosen:
-        frames = images[i].unsqueeze(0) if images.ndim == 4 else images[i]
-        for frame in frames:
-            rng = np.random.default_rng(int(uniforms[i, 1] * 2**24))  # the same for all frames
-            photo = np.ascontiguousarray(frame.permute(1, 2, 0).cpu().numpy())
-            blended, _ = forge_image(photo, "face_swap_blending", rng.uniform(*STRENGTHS), rng, donor=photo)
-            frame.copy_(torch.from_numpy(blended).permute(2, 0, 1))
-        fake[i] = 1.0
-    return Batch(image=images, fake=fake, category=batch["category"], index=batch["index"])
-
-
-def _mixed_up(images: Tensor, batch: Batch, uniform: float, alpha: float) -> Augmented:
-    """Blend the batch with its own reverse."""
-    share = float(beta.ppf(uniform, alpha, alpha))
-    pixels = images.float() / 255 if images.dtype == torch.uint8 else images
-    others = Batch(**{name: tensor.flip(0) for name, tensor in batch.items()})
-    return Augmented(share * pixels + (1 - share) * pixels.flip(0), ((share, batch), (1 - share, others)))
-
-
-_MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
-_STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
 def sample_uniforms(seed: int, epoch: int, indices: Tensor, n: int) -> Tensor:
     """Draw `n` numbers for each image, the same ones whatever the batches, workers and processes.
 
-    A counter-based generator (SplitMix64, Steele et al. 2014, doi:10.1145/2660193.2660195) keyed by seed,
-    epoch, image and draw, so that no state is shared or saved.
-
     Args:
         seed: Seed of the run.
         epoch: Epoch, from 0.
         indices: int64 [B], positions of the images in their data set.
-        n: Draws an image.
+        n: Numbers per image.
 
     Returns:
         float32 [B, n] in [0, 1), on the CPU.
     """
-    keys = indices.cpu().numpy().astype(np.uint64)[:, None]
-    with np.errstate(over="ignore"):
-        state = _mixed(np.uint64(seed) + _STEP) + np.uint64(epoch)
-        state = _mixed(_mixed(state + _STEP) + keys * _STEP)
-        state = _mixed(state + (np.arange(n, dtype=np.uint64)[None] + np.uint64(1)) * _STEP)
-    return torch.from_numpy((state >> np.uint64(40)).astype(np.float32) / 2**24)
+    draws = [np.random.default_rng([seed, epoch, index]).random(n, np.float32) for index in indices.tolist()]
+    return torch.from_numpy(np.stack(draws))
 
 
 def random_flip(images: Tensor, uniforms: Tensor) -> Tensor:
@@ -145,11 +99,16 @@ def random_shift(images: Tensor, uniforms: Tensor, largest: float) -> Tensor:
     height, width = images.shape[-2:]
     sides = torch.tensor([height, width])
     moves = ((2 * uniforms - 1) * largest * sides).round().long().to(images.device)
-    rows = _mirrored(torch.arange(height, device=images.device) + moves[:, :1], height)
-    columns = _mirrored(torch.arange(width, device=images.device) + moves[:, 1:], width)
+    rows = _reflected(torch.arange(height, device=images.device) + moves[:, :1], height)
+    columns = _reflected(torch.arange(width, device=images.device) + moves[:, 1:], width)
     each = torch.arange(len(images), device=images.device)[:, None, None]
     moved = images.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]]
     return moved.permute(0, 3, 1, 2)
+
+
+def _reflected(places: Tensor, n: int) -> Tensor:
+    """Fold places from -n+1 to 2n-2 into 0 to n-1, without repeating the border."""
+    return (n - 1) - ((n - 1) - places.abs()).abs()
 
 
 def colour_jitter(images: Tensor, uniforms: Tensor, strength: float) -> Tensor:
@@ -170,12 +129,46 @@ def colour_jitter(images: Tensor, uniforms: Tensor, strength: float) -> Tensor:
     return (pixels * (1 + 0.5 * shift[:, 2:])).clamp_(0, 1)
 
 
-def _mirrored(places: Tensor, n: int) -> Tensor:
-    """Fold places from -n+1 to 2n-2 into 0 to n-1, without repeating the border."""
-    return (n - 1) - ((n - 1) - places.abs()).abs()
+def _degrade(images: Tensor, uniforms: Tensor, chance: float) -> Tensor:
+    """Resize, blur and compress uint8 [B, 3, H, W], each with its chance and at a strength of its own."""
+    pixels = images.permute(0, 2, 3, 1).cpu().numpy().copy()
+    draws = uniforms.numpy()
+    for i, (scale, sigma, quality) in enumerate(draws[:, 1::2]):
+        resized, blurred, compressed = draws[i, ::2] < chance
+        if resized:
+            pixels[i] = resize(pixels[i], 0.5 + scale)
+        if blurred:
+            pixels[i] = blur(pixels[i], 0.1 + 2 * sigma)
+        if compressed:
+            pixels[i] = jpeg(pixels[i], 40 + 60 * quality)
+    return torch.from_numpy(pixels).to(images.device).permute(0, 3, 1, 2)
 
 
-def _mixed(value: np.ndarray) -> np.ndarray:
-    value = (value ^ (value >> np.uint64(30))) * _MIX[0]
-    value = (value ^ (value >> np.uint64(27))) * _MIX[1]
-    return value ^ (value >> np.uint64(31))
+def _self_blend(batch: Batch, uniforms: Tensor, chance: float) -> Batch:
+    """Make fakes out of some of the real images or clips of a batch, by blending each with itself."""
+    chosen = ((batch["fake"].cpu() == 0) & (uniforms[:, 0] < chance)).nonzero().flatten().tolist()
+    images, fake = batch["image"].clone(), batch["fake"].clone()
+    for i in chosen:
+        frames = images[i].unsqueeze(0) if images.ndim == 4 else images[i]
+        for frame in frames:
+            rng = np.random.default_rng(int(uniforms[i, 1] * 2**24))  # the same for all frames
+            photo = np.ascontiguousarray(frame.permute(1, 2, 0).cpu().numpy())
+            blended, _ = forge_image(photo, "face_swap_blending", rng.uniform(*STRENGTHS), rng, donor=photo)
+            frame.copy_(torch.from_numpy(blended).permute(2, 0, 1))
+        fake[i] = 1.0
+    return Batch(image=images, fake=fake, category=batch["category"], index=batch["index"])
+
+
+def mixup(images: Tensor, batch: Batch, uniform: float, alpha: float) -> Augmented:
+    """Blend a batch with its own reverse (Zhang et al. 2018, arXiv:1710.09412).
+
+    Args:
+        images: uint8 or float, the images or features of the batch.
+        batch: What is known of them.
+        uniform: In [0, 1); says how much of each is taken.
+        alpha: Parameter of the beta distribution that the share is drawn from.
+    """
+    share = float(beta.ppf(uniform, alpha, alpha))
+    pixels = images.float() / 255 if images.dtype == torch.uint8 else images
+    others = Batch(**{name: tensor.flip(0) for name, tensor in batch.items()})
+    return Augmented(share * pixels + (1 - share) * pixels.flip(0), ((share, batch), (1 - share, others)))

@@ -54,7 +54,7 @@ def cross_validate(
     n_splits: int = 5,
     tta: Sequence[str] = (),
 ) -> CrossValidation:
-    """Train a detector a fold, on the images of the others (`StratifiedGroupKFold`).
+    """Train one detector per fold, on the images of the other folds (`StratifiedGroupKFold`, see `splits.kfold`).
 
     A fold whose `best_model_fold<i>.pth` is there already, from the same data and settings, is not trained
     again. The best epoch of a fold is chosen on the images that it holds out, which flatters the

@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import shutil
-from collections.abc import Sequence
+import time
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from dfdlib.core.errors import DfdError
-from dfdlib.core.files import write_csv
-from dfdlib.core.machine import keep_freed_memory
+from dfdlib.core.files import alone_in, write_csv
+from dfdlib.core.machine import keep_freed_memory, versions
 from dfdlib.data.dataset import Batch, ImageDataset
-from dfdlib.data.loader import make_loader
+from dfdlib.data.loader import GroupShuffle, make_loader
+from dfdlib.data.manifest import fingerprint
 from dfdlib.models.checkpoint import save_detector
+from dfdlib.models.decision import Decision
 from dfdlib.models.detector import Detector
 from dfdlib.models.fold_batchnorm import folded
-from dfdlib.models.networks import ViewHeads
-from dfdlib.training.augment import augment
-from dfdlib.training.loop import BEST, LOG, fit
-from dfdlib.training.optim import keep_inputs
-from dfdlib.training.precision import inference_precision
+from dfdlib.models.networks import Heads
+from dfdlib.training.augment import augment, mixup
+from dfdlib.training.history import History
+from dfdlib.training.loop import BEST, LOG, calibrated_scores, check_classes
+from dfdlib.training.losses import Losses
+from dfdlib.training.memory import learn_familiarity, remember
+from dfdlib.training.optim import keep_inputs, learning_rate_at, parameter_groups
+from dfdlib.training.precision import Precision, choose_precision
 from dfdlib.training.settings import TrainConfig
 
-_HEADS = "heads"
 _BATCH = 64
-_TRIAL = 8
-"""Images that the precision is tried on, six times; more would take a good part of the whole."""
+_LOSSES = ("train_loss", "train_fake_loss", "train_category_loss")
 
 
 def fit_frozen(
@@ -44,101 +46,151 @@ def fit_frozen(
 ) -> pd.DataFrame:
     """Train the heads of a detector on the features of its frozen backbone; else like `loop.fit`.
 
-    The backbone, its batch-norm statistics included, stays as it is, so what it makes of an image never
-    changes: each training image is seen by it in `views` variations, once, instead of anew in every epoch.
+    The backbone, including its batch-norm statistics, does not change, and neither do its features of an image.
+    So they are computed once, of `views` variations of each training image, instead of in every epoch.
 
     Args:
         detector: A detector over a timm backbone; its heads are changed.
         train: See `fit`.
-        val: See `fit`; seen as it is.
-        config: See `fit`; `mixup` blends features, `freeze`, `layer_decay` and `precision` do not matter.
-        out_dir: See `fit`.
-        views: Variations of each training image; the first one is the image as it is.
+        val: See `fit`; never varied.
+        config: See `fit`; `precision` is that of the backbone, `mixup` blends features. `freeze`, `layer_decay`,
+            `accumulate`, `ema_decay` and `tensorboard` do not matter.
+        out_dir: Folder of `best_model.pt` and `training_log.csv`; an interrupted run starts anew.
+        views: Variations of each training image; the first one is the unmodified image.
 
     Returns:
         The history, see `fit`.
 
     Raises:
         DfdError: As `fit`, or the detector's heads look at more than its features, or `config` asks for
-            self-blended images, whose labels differ from those of the images that they are made of.
+            self-blended images, whose labels differ from those of the images that they are made of. After an
+            error the detector is unchanged.
     """
     network, out_dir = detector.network, Path(out_dir)
     if not hasattr(network, "embed") or network.context is not None:
         raise DfdError("frozen features need a whole timm backbone; set stages=0, or use training.fit.")
     if config.self_blend:
         raise DfdError("frozen features cannot be self-blended; set self_blend=0, or use training.fit.")
+    check_classes(train, val)
     keep_freed_memory()
-    seeing = folded(detector, views * len(train) + len(val))
-    dtype = _fast_precision(seeing, train)
-    if dtype != torch.float32 and seeing is not detector:
-        keep_inputs(seeing.network)
-    sets = [
-        _FeatureSet(part, _features(seeing, part, config, n, dtype)) for part, n in ((train, views), (val, 1))
-    ]
-    heads = _heads_alone(detector)
-    plain = {"turn": False, "flip": False, "shift": 0.0, "colour_jitter": 0.0, "degrade": 0.0}
-    settings = dataclasses.replace(config, **plain, freeze=0, layer_decay=1.0, precision="fp32")
-    history = fit(heads, *sets, settings, out_dir / _HEADS)
-
-    network.heads.load_state_dict(heads.network.state_dict())
-    for name in ("threshold", "temperature", "band", "seen"):
-        setattr(detector, name, getattr(heads, name))
-    detector.provenance = heads.provenance | {"settings": dataclasses.asdict(config), "frozen_views": views}
-    save_detector(detector, out_dir / BEST)
-    write_csv(history, out_dir / LOG)
-    shutil.rmtree(out_dir / _HEADS)
-    return history
-
-
-class _FeatureSet(ImageDataset):
-    """The images of a data set, each as its features, float [V, F]."""
-
-    def __init__(self, source: ImageDataset, features: Tensor) -> None:
-        self.__dict__.update(source.__dict__)
-        self._pixels = features
-
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        places = torch.as_tensor(np.asarray(indices, np.int64))
-        return Batch(
-            image=self._pixels[places], fake=self.fake[places], category=self.category[places], index=places
-        )
+    with alone_in(out_dir):
+        precision = choose_precision(detector.device, config.precision)
+        backbone = folded(detector, views * len(train) + len(val))
+        if precision.name != "fp32" and backbone is not detector:
+            keep_inputs(backbone.network)
+        features = _features(backbone, train, config, views, precision)
+        val_features = _features(backbone, val, config, 1, precision)[:, 0]
+        heads, decision, history = _fit_heads(detector, train, features, val, val_features, config)
+        network.heads.load_state_dict(heads.state_dict())
+        detector.decision = decision
+        remember(detector, train, val)
+        learn_familiarity(detector, train, val)
+        detector.provenance |= {
+            "versions": versions(),
+            "settings": dataclasses.asdict(config),
+            "epoch": history.best + 1,
+            "data": fingerprint(train.manifest),
+            "precision": precision.name,
+            "frozen_views": views,
+        }
+        table = history.table().assign(precision=precision.name)
+        save_detector(detector, out_dir / BEST)
+        write_csv(table, out_dir / LOG)
+    return table
 
 
-def _heads_alone(detector: Detector) -> Detector:
-    heads = detector.network.heads
-    arguments = {
-        "n_features": heads.fake.in_features,
-        "n_categories": len(detector.categories),
-        "drop_rate": heads.dropout.p,
-    }
-    alone = ViewHeads(**arguments)
-    alone.load_state_dict(heads.state_dict())
-    return Detector(
-        alone, "heads", arguments, detector.image_size, detector.categories, origin=detector.origin
-    )
+def _fit_heads(
+    detector: Detector,
+    train: ImageDataset,
+    features: Tensor,
+    val: ImageDataset,
+    val_features: Tensor,
+    config: TrainConfig,
+) -> tuple[Heads, Decision, History]:
+    """Train a copy of the heads on features [N, V, F] of training images, validate on [M, F]; all on the CPU.
+
+    Returns:
+        The heads of the best epoch, the decision fitted to them, and all epochs.
+    """
+    heads, current = copy.deepcopy(detector.network.heads).cpu(), dataclasses.replace(detector)
+    optimizer = torch.optim.AdamW(parameter_groups(heads, config.weight_decay), lr=0.0)
+    losses = Losses.of(train, config)
+    val_losses = dataclasses.replace(losses, fake_smoothing=0.0, category_smoothing=0.0)
+    sampler = GroupShuffle(train, config.seed, config.balance, config.batch_size)
+    history = History(config.monitor)
+    torch.manual_seed(config.seed)
+    for epoch in range(config.epochs):
+        started = time.perf_counter()
+        sampler.epoch = epoch
+        steps = torch.tensor(list(sampler)).split(config.batch_size)
+        halvings, sums = history.halvings(), torch.zeros(3)
+        for step, places in enumerate(steps):
+            rate = learning_rate_at((epoch + step / len(steps)) / config.epochs, config, halvings)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            view = torch.randint(features.shape[1], (len(places),))
+            batch = _batch(train, features[places, view], places)
+            sums += _train_one_step(heads, optimizer, losses, batch, config)
+            if not torch.isfinite(sums[0]):
+                raise DfdError(
+                    f"the loss is not finite at epoch {epoch + 1}, step {step + 1}: the learning rate "
+                    f"{config.learning_rate:g} may be too high. The detector is unchanged."
+                )
+        row = dict(zip(_LOSSES, (sums / len(steps)).tolist(), strict=True)) | {"learning_rate": rate}
+        with torch.no_grad():
+            logits = heads.eval()(val_features)
+            row["val_loss"] = val_losses(logits, _batch(val, val_features, slice(None)))[0].item()
+        category = None if logits.category is None else logits.category.numpy()
+        row |= calibrated_scores(current, val, logits.fake.numpy(), category)
+        row["seconds"] = time.perf_counter() - started
+        row["images_per_second"] = len(sampler) / max(row["seconds"], 1e-9)
+        if history.add(row):
+            best = copy.deepcopy(heads), current.decision
+        tqdm.write(history.last_line(config.epochs))
+        if config.patience and history.epochs_since_best() >= config.patience:
+            tqdm.write(f"no better validation for {config.patience} epochs: stopped early")
+            break
+    return *best, history
 
 
-def _fast_precision(detector: Detector, dataset: ImageDataset) -> torch.dtype:
-    """Return what the backbone is faster in, fp32 or bf16, and put it into evaluation mode, channels-last."""
-    network = detector.network.eval().to(memory_format=torch.channels_last)
-    trial = dataset.__getitems__(range(min(_TRIAL, len(dataset))))["image"]
-    return inference_precision(network.embed, trial.to(detector.device))
-
-
-@torch.inference_mode()
-def _features(
-    detector: Detector, dataset: ImageDataset, config: TrainConfig, views: int, dtype: torch.dtype
+def _train_one_step(
+    heads: Heads, optimizer: torch.optim.Optimizer, losses: Losses, batch: Batch, config: TrainConfig
 ) -> Tensor:
-    """Return features, float32 [N, V, F] on the CPU: of the images as they are, then of variations."""
+    """Update the heads by one batch of features; return the three losses, float [3]."""
+    features, targets = batch["image"], ((1.0, batch),)
+    if config.mixup:
+        features, targets = mixup(features, batch, torch.rand(()).item(), config.mixup)
+    logits = heads.train()(features)
+    total = sum(weight * torch.stack(losses(logits, part)) for weight, part in targets)
+    optimizer.zero_grad()
+    total[0].backward()
+    if config.clip_norm:
+        torch.nn.utils.clip_grad_norm_(heads.parameters(), config.clip_norm)
+    optimizer.step()
+    return total.detach()
+
+
+def _batch(dataset: ImageDataset, features: Tensor, places: Tensor | slice) -> Batch:
+    """Return features [B, F] with the labels of the images that they are of."""
+    index = torch.arange(len(dataset))[places]
+    return Batch(image=features, fake=dataset.fake[index], category=dataset.category[index], index=index)
+
+
+@torch.no_grad()
+def _features(
+    detector: Detector, dataset: ImageDataset, config: TrainConfig, views: int, precision: Precision
+) -> Tensor:
+    """Return features, float32 [N, V, F] on the CPU: of the images, then of variations of them."""
     network, device = detector.network, detector.device
+    config = dataclasses.replace(config, mixup=0.0)  # features are blended later, with their labels
     progress = tqdm(desc="features", total=views * len(dataset), unit="image", disable=len(dataset) < 500)
-    seen = []
-    with progress, torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+    computed = []
+    with progress, precision.autocast(device):
         for view in range(views):
             parts = []
             for batch in make_loader(dataset, _BATCH):
                 images = augment(batch, view, config).images if view else batch["image"]
                 parts.append(network.embed(images.to(device)).float().cpu())
                 progress.update(len(images))
-            seen.append(torch.cat(parts))
-    return torch.stack(seen, 1).clone()  # a copy that gradients may flow past
+            computed.append(torch.cat(parts))
+    return torch.stack(computed, 1)

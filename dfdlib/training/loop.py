@@ -28,7 +28,7 @@ from dfdlib.core.files import alone_in, write_csv
 from dfdlib.core.machine import keep_freed_memory, versions
 from dfdlib.data.dataset import Batch, ImageDataset
 from dfdlib.data.loader import GroupShuffle, make_loader
-from dfdlib.data.manifest import content_digests, fingerprint
+from dfdlib.data.manifest import fingerprint
 from dfdlib.evaluation import metrics
 from dfdlib.evaluation.calibration import calibrate
 from dfdlib.evaluation.tables import predictions_table
@@ -37,6 +37,7 @@ from dfdlib.models.detector import Detector
 from dfdlib.training.augment import augment
 from dfdlib.training.history import History
 from dfdlib.training.losses import Losses
+from dfdlib.training.memory import learn_familiarity, remember
 from dfdlib.training.optim import freeze_stages, learning_rate_at, parameter_groups, train_mode
 from dfdlib.training.precision import choose_precision
 from dfdlib.training.settings import TrainConfig
@@ -71,7 +72,7 @@ def fit(
             not finite (the last good checkpoint stays), or another run is writing into `out_dir`.
     """
     out_dir = Path(out_dir)
-    _check_classes(train, val)
+    check_classes(train, val)
     with alone_in(out_dir) if _processes().is_main_process else nullcontext():
         return _train(_Run(detector, train, val, config, out_dir))
 
@@ -108,7 +109,7 @@ class _Run:
             "data": fingerprint(train.manifest),
             "network": detector.arguments,
         }
-        remember(detector, train.manifest, val.manifest)
+        remember(detector, train, val)
         detector.provenance |= {"versions": versions()}
         self.unfinished = self._read_unfinished()
         self.accelerator = Accelerator(dataloader_config=DataLoaderConfiguration(split_batches=True))
@@ -206,13 +207,10 @@ class _Run:
             gathered.append(self.accelerator.gather_for_metrics((logits.fake, category)))
         fake, category = (torch.cat(parts).cpu().numpy() for parts in zip(*gathered, strict=True))
         loss = self.accelerator.reduce(sums, "sum").tolist()
-        table = self._calibrated(fake, category if self.detector.categories else None)
-        scores = metrics.binary_metrics(table)
-        names = ("auc", "ap", "eer", "accuracy", "category_accuracy")
-        row = {"val_loss": loss[0] / loss[1]} | {
-            f"val_{name}": scores[name] for name in names if name in scores
-        }
-        return row | {"val_seconds": time.perf_counter() - started}
+        scores = calibrated_scores(
+            self.detector, self.val, fake, category if self.detector.categories else None
+        )
+        return {"val_loss": loss[0] / loss[1], **scores, "val_seconds": time.perf_counter() - started}
 
     def record(self, row: dict[str, float]) -> bool:
         """Add an epoch to the history; say whether it is the best one so far."""
@@ -272,8 +270,13 @@ class _Run:
         """Put the best epoch into the detector, remove `last.pt`, and return the history."""
         self.accelerator.wait_for_everyone()
         best = load_detector(self.out_dir / BEST)
+        if self.is_main:
+            learn_familiarity(best, self.train, self.val)
+            save_detector(best, self.out_dir / BEST)
+        self.accelerator.wait_for_everyone()
+        best = load_detector(self.out_dir / BEST)
         self.detector.network.load_state_dict(best.network.state_dict())
-        self.detector.decision = best.decision
+        self.detector.decision, self.detector.familiarity = best.decision, best.familiarity
         self.detector.provenance = best.provenance
         self.accelerator.wait_for_everyone()
         if self.is_main:
@@ -317,18 +320,15 @@ class _Run:
                 f"Checkpoints of the epochs before are in {self.out_dir}."
             )
 
-    def _calibrated(self, fake: np.ndarray, category: np.ndarray | None) -> pd.DataFrame:
-        """Fit temperature, threshold and band to validation logits; return the predictions with them."""
-        self.detector.decision = calibrate(self.val.fake.numpy(), fake)
-        return predictions_table(self.detector, self.val.manifest, fake, category)
 
-
-def remember(detector: Detector, *manifests: pd.DataFrame) -> None:
-    """Add the images of manifests to those that the detector has seen."""
-    digests = [content_digests(manifest) for manifest in manifests]
-    before = [] if detector.training_digests is None else [detector.training_digests]
-    known = np.unique(np.concatenate([*before, *digests]))
-    detector.training_digests = known[known != 0]
+def calibrated_scores(
+    detector: Detector, val: ImageDataset, fake: np.ndarray, category: np.ndarray | None
+) -> dict[str, float]:
+    """Fit the decision of a detector to the logits of validation images; return their metrics, `val_…`."""
+    detector.decision = calibrate(val.fake.numpy(), fake)
+    scores = metrics.binary_metrics(predictions_table(detector, val.manifest, fake, category))
+    names = ("auc", "ap", "eer", "accuracy", "category_accuracy")
+    return {f"val_{name}": scores[name] for name in names if name in scores}
 
 
 def _processes() -> PartialState:
@@ -339,7 +339,8 @@ def _processes() -> PartialState:
     return PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available())
 
 
-def _check_classes(train: ImageDataset, val: ImageDataset) -> None:
+def check_classes(train: ImageDataset, val: ImageDataset) -> None:
+    """Refuse splits that cannot be trained or validated on. Raises `DfdError` that says what is missing."""
     for name, dataset in (("training", train), ("validation", val)):
         counts = dataset.manifest["label"].value_counts()
         missing = [label for label in ("real", "fake") if not counts.get(label)]

@@ -2,149 +2,147 @@
 
 from __future__ import annotations
 
-import dataclasses
-import types
-import typing
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Annotated, Any, Literal
 
-from dfdlib.core.errors import DfdError, did_you_mean
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+
+from dfdlib.core.errors import DfdError, did_you_mean, unknown
+
+
+def _number(value: Any) -> Any:
+    """Read a number that is text: for YAML, 1e-4 is."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return float(value)
+    return value
+
+
+# The types of settings, with their ranges.
+Number = Annotated[float, BeforeValidator(_number)]
+Weight = Annotated[Number, Field(ge=0)]
+Share = Annotated[Number, Field(ge=0, lt=1)]
+Probability = Annotated[Number, Field(ge=0, le=1)]
+LearningRate = Annotated[Number, Field(gt=0, lt=10)]
+Count = Annotated[int, Field(ge=1)]
+CountOrZero = Annotated[int, Field(ge=0)]
+Freeze = Annotated[int, Field(ge=-1)]
 
 Schedule = Literal["cosine", "one-cycle", "plateau", "constant"]
 Balance = Literal["weights", "oversample", "downsample", "none"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
+_MUST_BE = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "bool_type": "True or False",
+    "greater_than_equal": "at least {ge:g}",
+    "greater_than": "above {gt:g}",
+    "less_than_equal": "at most {le:g}",
+    "less_than": "below {lt:g}",
+}
+
+
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
+class Settings:
+    """Base of settings: pydantic checks names, types and ranges; what it finds becomes a `DfdError`."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _check(cls, given: Any, check: Callable[[Any], Any]) -> Any:
+        try:
+            return check(given)
+        except ValidationError as error:
+            problems = sorted(error.errors(), key=lambda one: one["type"] != "unexpected_keyword_argument")
+            raise _refusal(problems[0], list(cls.__dataclass_fields__)) from None
+
+
+def _refusal(problem: Any, names: list[str]) -> DfdError:
+    """Return the sentence that names a field, the value found and what it must be."""
+    name, kind, bounds = problem["loc"][0], problem["type"], problem.get("ctx", {})
+    if kind == "unexpected_keyword_argument":
+        return unknown("parameter", name, names)
+    if kind == "missing":
+        return DfdError(f"`{name}` must be set.")
+    found = f"`{name}` is {problem['input']!r}; it must be"
+    if kind == "literal_error":
+        choices = re.findall("'(.+?)'", bounds["expected"])
+        hint = did_you_mean(problem["input"], choices) or "."
+        return DfdError(f"{found} one of {', '.join(choices)}{hint}")
+    return DfdError(f"{found} {_MUST_BE[kind].format(**bounds)}.")
+
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """How `loop.fit` trains. Raises `DfdError` for a value out of its range."""
+class TrainConfig(Settings):
+    """How `loop.fit` trains."""
 
-    epochs: int = 20
+    epochs: Count = 20
     """Passes over the training split."""
-    batch_size: int = 32
-    """Images an optimizer step, over all processes together."""
-    learning_rate: float = 1e-3
+    batch_size: Count = 32
+    """Images per optimizer step, over all processes together."""
+    learning_rate: LearningRate = 1e-3
     """Peak learning rate of AdamW."""
-    weight_decay: float = 0.02
+    weight_decay: Weight = 0.02
     """AdamW's decoupled weight decay; never applied to biases and normalisation layers."""
     schedule: Schedule = "cosine"
-    """`cosine`: linear warm-up, then cosine to 1 %; `one-cycle`: Smith 2018; `plateau`: halved when the
-    validation loss has not fallen for two epochs; `constant`."""
-    warmup_fraction: float = 0.1
-    """Part of all steps in which the learning rate rises (30 % is usual for `one-cycle`)."""
-    clip_norm: float = 2.0
+    """`cosine`: linear warm-up, then cosine to 1 %; `one-cycle`: Smith 2018; `constant`;
+    `plateau`: halved when the validation loss has not fallen for two epochs."""
+    warmup_fraction: Share = 0.1
+    """Share of all steps in which the learning rate rises (30 % is usual for `one-cycle`)."""
+    clip_norm: Weight = 2.0
     """Largest norm of the gradient; 0 turns clipping off."""
-    fake_loss_weight: float = 1.0
+    fake_loss_weight: Weight = 1.0
     """Weight of the real/fake loss (binary cross-entropy with logits)."""
-    category_loss_weight: float = 0.3
+    category_loss_weight: Weight = 0.3
     """Weight of the category loss (cross-entropy)."""
-    label_smoothing: float = 0.0
-    """Part of each real/fake target that is spread evenly over both classes (Szegedy et al. 2016)."""
-    category_smoothing: float = 0.0
-    """The same for the category."""
+    label_smoothing: Share = 0.0
+    """Share of each real/fake target that is spread evenly over both classes (Szegedy et al. 2016)."""
+    category_smoothing: Share = 0.0
+    """Share of each category target that is spread evenly over the categories."""
     balance: Balance = "weights"
-    """Against imbalance: `weights` weighs both losses by inverse class frequency; `oversample` repeats
-    images of the rarer label, `downsample` leaves out some of the commoner one, drawn anew each epoch."""
-    freeze: int = 0
-    """Stages of the backbone that stay as they are, from the image on; -1 for all of it."""
-    layer_decay: float = 1.0
-    """Learning rate of each stage of the backbone relative to the one above it."""
-    accumulate: int = 1
-    """Parts that a batch is cut into; their gradients add up to one optimizer step."""
+    """Against class imbalance: `weights` weights both losses by inverse class frequency; each epoch anew,
+    `oversample` repeats images of the rarer label, `downsample` leaves out images of the commoner one."""
+    freeze: Freeze = 0
+    """Stages of the backbone to freeze, counted from the input; -1 freezes all of it."""
+    layer_decay: Probability = 1.0
+    """Learning rate of each stage of the backbone relative to the stage above it."""
+    accumulate: Count = 1
+    """Parts that a batch is split into; their gradients add up to one optimizer step."""
     flip: bool = True
     """Mirror half of the training images, drawn for each image and epoch."""
     turn: bool = False
-    """Turn the training images by random quarters of a circle as well."""
-    shift: float = 0.0
-    """Move the training images by up to this part of their side; 0 turns it off."""
-    colour_jitter: float = 0.0
-    """Vary brightness, contrast and colour of the training images by up to this part; 0 turns it off."""
-    degrade: float = 0.0
-    """Chance of each of resizing, blur and JPEG compression for a training image (CNNDetection)."""
-    self_blend: float = 0.0
-    """Chance that a real training image becomes a self-blended fake (Shiohara & Yamasaki 2022)."""
-    mixup: float = 0.0
+    """Rotate the training images by random multiples of 90 degrees as well."""
+    shift: Share = 0.0
+    """Shift the training images by up to this share of their side; 0 turns it off."""
+    colour_jitter: Share = 0.0
+    """Vary brightness, contrast and colour of the training images by up to this share; 0 turns it off."""
+    degrade: Probability = 0.0
+    """Probability of each of resizing, blur and JPEG compression for a training image (CNNDetection)."""
+    self_blend: Probability = 0.0
+    """Probability that a real training image becomes a self-blended fake (Shiohara & Yamasaki 2022)."""
+    mixup: Weight = 0.0
     """Alpha of mixup (Zhang et al. 2018): batches are blended with themselves; 0 turns it off."""
     precision: Precision = "auto"
-    """`auto` measures fp32 against half precision for a second and takes the faster one."""
-    ema_decay: float = 0.0
+    """`auto` times fp32 against half precision for a second and takes the faster one."""
+    ema_decay: Share = 0.0
     """Decay of an exponential moving average of the weights that is evaluated instead; 0 turns it off."""
     monitor: Literal["auc", "loss"] = "auc"
-    """What the best epoch is best at, on validation."""
-    patience: int = 0
-    """Stop after so many epochs without a better validation; 0 never stops early."""
-    seed: int = 0
+    """Validation metric that decides which epoch is the best."""
+    patience: CountOrZero = 0
+    """Stop after this many epochs without a better validation metric; 0 never stops early."""
+    seed: CountOrZero = 0
     """Seeds the order of the images, the augmentation and dropout."""
-    workers: int = 0
-    """Processes that decode images where they do not fit the cache; 0 for one a core."""
+    workers: CountOrZero = 0
+    """Processes that decode images that do not fit into the cache; 0 for one per core."""
     tensorboard: bool = False
     """Write TensorBoard logs to `out_dir/tensorboard` as well."""
 
     def __post_init__(self) -> None:
-        check_types(self)
-        check_ranges(
-            self,
-            at_least={"epochs": 1, "batch_size": 1, "accumulate": 1, "freeze": -1}
-            | dict.fromkeys(("patience", "workers", "seed"), 0),
-            non_negative=("weight_decay", "clip_norm", "fake_loss_weight", "category_loss_weight", "mixup"),
-        )
-        for name in (
-            "warmup_fraction",
-            "ema_decay",
-            "colour_jitter",
-            "shift",
-            "label_smoothing",
-            "category_smoothing",
-        ):
-            if not 0 <= getattr(self, name) < 1:
-                raise DfdError(f"`{name}` is {getattr(self, name)}; it must be at least 0 and below 1.")
-        for name in ("degrade", "self_blend", "layer_decay"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise DfdError(f"`{name}` is {getattr(self, name)}; it must be from 0 to 1.")
         if self.batch_size % self.accumulate:
             raise DfdError(
                 f"`accumulate` is {self.accumulate}; it must divide `batch_size`, {self.batch_size}."
             )
-
-
-def check_types(config: Any) -> None:
-    """Refuse a field of another type than it is declared with. Raises `DfdError` that names it."""
-    hints = typing.get_type_hints(type(config))
-    for field in dataclasses.fields(config):
-        value, wanted = getattr(config, field.name), hints[field.name]
-        if typing.get_origin(wanted) is Literal:
-            choices = typing.get_args(wanted)
-            if value not in choices:
-                hint = did_you_mean(value, choices)
-                raise DfdError(f"`{field.name}` is {value!r}; it must be one of {', '.join(choices)}{hint}")
-        elif wanted is float and isinstance(value, int) and not isinstance(value, bool):
-            object.__setattr__(config, field.name, float(value))
-        elif not _has_type(value, wanted):
-            note = " (YAML reads 1e-4 as text: write 1.0e-4)" if wanted is float else ""
-            raise DfdError(f"`{field.name}` is {value!r}; it must be {_type_name(wanted)}{note}.")
-
-
-def _has_type(value: Any, wanted: Any) -> bool:
-    if isinstance(wanted, types.UnionType):
-        return any(_has_type(value, option) for option in typing.get_args(wanted))
-    if wanted in (int, float) and isinstance(value, bool):
-        return False
-    return isinstance(value, wanted)
-
-
-def _type_name(wanted: Any) -> str:
-    return {int: "a whole number", float: "a number", str: "text", bool: "True or False"}.get(
-        wanted, str(wanted)
-    )
-
-
-def check_ranges(config: Any, *, at_least: Mapping[str, int], non_negative: tuple[str, ...] = ()) -> None:
-    """Refuse a field below its bound. Raises `DfdError` that names it."""
-    bounds = {**at_least, **dict.fromkeys(non_negative, 0)}
-    for name, low in bounds.items():
-        value = getattr(config, name)
-        if not value >= low:
-            raise DfdError(f"`{name}` is {value}; it must be at least {low}.")
-    if not 0 < getattr(config, "learning_rate", 1) < 10:
-        raise DfdError(f"`learning_rate` is {config.learning_rate}; it must be above 0 and below 10.")

@@ -61,8 +61,8 @@ def test_single_frames_are_those_of_the_clips(clips):
     assert len(frames) == 8 * len(part)
     assert list(frames.manifest["frame"][:9]) == [*range(8), 0]
     assert frames.manifest["video"].nunique() == len(part)
-    one = frames.__getitems__([10])["image"][0]
-    assert np.array_equal(one, part.__getitems__([1])["image"][0, 2])
+    one = frames.batch([10])["image"][0]
+    assert np.array_equal(one, part.batch([1])["image"][0, 2])
     assert frames.fake[10] == part.fake[1]
     assert len(frames.split("val")) == len(frames)
 
@@ -101,7 +101,7 @@ class FixedFace:
 def test_clips_are_cropped_to_the_face(clips_manifest):
     part = clips_manifest.iloc[:3].reset_index(drop=True)
     whole, crops = ClipDataset(part, 32, 4), ClipDataset(part, 32, 4, faces=FixedFace((8, 8, 10, 10)))
-    assert not np.array_equal(whole.__getitems__([0])["image"], crops.__getitems__([0])["image"])
+    assert not np.array_equal(whole.batch([0])["image"], crops.batch([0])["image"])
     with pytest.raises(DfdError, match=r"none of the 3 clips can be read.*shows no face"):
         ClipDataset(part, 32, 4, faces=FixedFace(None))
 

@@ -20,7 +20,7 @@ def images(demo):
 
 
 def test_pixels_and_targets_belong_together(images, demo):
-    batch = images.__getitems__([5, 0, 17])
+    batch = images.batch([5, 0, 17])
     for place, row in enumerate((5, 0, 17)):
         expected = fit_image(read_image(root_of(demo) / demo["path"][row]), 48)
         assert np.array_equal(batch["image"][place].permute(1, 2, 0).numpy(), expected)
@@ -43,14 +43,14 @@ def test_positions_are_not_taken_for_a_mask(images):
         with pytest.raises(ValueError, match="booleans"):
             images.subset(wrong)
     assert images.head(3).manifest["path"].tolist() == images.manifest["path"].tolist()[:3]
-    assert torch.equal(images.head(3).pixels(), images.__getitems__([0, 1, 2])["image"])
+    assert torch.equal(images.head(3).pixels(), images.batch([0, 1, 2])["image"])
     assert len(images.head(10**6)) == len(images)
 
 
 def test_missing_labels_and_categories_are_marked(demo):
     manifest = demo.copy()
     manifest.loc[0, ["label", "category"]] = None
-    batch = ImageDataset(manifest, 48, ("animals", "vehicles")).__getitems__([0])
+    batch = ImageDataset(manifest, 48, ("animals", "vehicles")).batch([0])
     assert batch["fake"].isnan().all()
     assert batch["category"].tolist() == [-1]
 
@@ -88,7 +88,7 @@ def test_without_a_cache_the_batches_are_the_same(demo, images, monkeypatch):
     monkeypatch.setattr(cache, "CACHE_LIMIT_BYTES", 0)
     direct = ImageDataset(demo, 48, images.categories)
     assert direct._pixels is None
-    assert torch.equal(direct.__getitems__([3, 7])["image"], images.__getitems__([3, 7])["image"])
+    assert torch.equal(direct.batch([3, 7])["image"], images.batch([3, 7])["image"])
 
 
 def test_old_caches_make_room(demo, monkeypatch):

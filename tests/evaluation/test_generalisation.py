@@ -170,7 +170,7 @@ def test_scores_that_do_not_fit_together_are_refused(each):
         ({}, "no predictions"),
         ({"swap": swap, "gan": each["gan"].iloc[1:]}, "`swap` and without `gan` are of different images"),
         ({"swap": swap, "gan": each["gan"].assign(label="fake")}, "of different images"),
-        ({"swop": swap}, "no fake of the test images is of `swop`; did you mean `swap`"),
+        ({"swop": swap}, "unknown family of the test images `swop`; did you mean `swap`"),
         ({"swap": swap[swap["label"] == "fake"]}, "no real image"),
         ({"swap": swap.drop(columns="generator")}, "lack the columns generator"),
     ):

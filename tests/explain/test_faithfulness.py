@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dfdlib import DfdError, create_detector
-from dfdlib.data.dataset import ImageDataset, masks_of
+from dfdlib.data.dataset import ImageDataset
 from dfdlib.explain.faithfulness import (
     baseline_maps,
     deletion_insertion,
@@ -98,7 +98,7 @@ def test_masks_come_from_the_manifest(tmp_path):
     manifest = pd.DataFrame({"path": ["a.png", "b.png", "c.png"], "mask": ["part.png", "whole.png", None]})
     manifest = manifest.assign(label="fake", category=None, split="test", group="g", generator="x")
     manifest.attrs["root"] = str(tmp_path)
-    masks = masks_of(ImageDataset(manifest, 20))
+    masks = ImageDataset(manifest, 20).masks()
     assert (masks[0] == (region > 0)).all()
     assert not masks[1].any(), "an image manipulated as a whole has no wrong place"
     assert not masks[2].any()

@@ -177,7 +177,7 @@ def test_samples_are_written_and_drawn(demo, tmp_path):
     files = sorted((tmp_path / "gradcam_outputs").iterdir())
     assert sorted(written["file"]) == [file.name for file in files]
     assert cv2.imread(str(files[0])).shape == (32, 32, 3)
-    found = explain_images(detector, few.__getitems__(range(4))["image"])
+    found = explain_images(detector, few.batch(range(4))["image"])
     shown = table[pick_samples(table, 4)]
     figure = heatmap_grid(few, found.heatmap, shown, "fake")
     assert len(figure.axes) == 9

@@ -1,4 +1,4 @@
-"""What happens to images on their way."""
+"""What happens to images as they are shared."""
 
 import numpy as np
 import pytest
@@ -15,19 +15,30 @@ def photo():
 
 
 @pytest.mark.parametrize("name", DEGRADATIONS)
-def test_levels_run_from_nothing_to_strong(photo, name):
+def test_levels_run_from_unmodified_to_strong(photo, name):
     degradation = DEGRADATIONS[name]
     before = photo.copy()
-    damage = []
+    damage = [0.0]
     for level in degradation.levels:
         after = degradation.apply(photo, level)
         assert after.shape == photo.shape
         assert after.dtype == np.uint8
         damage.append(np.abs(after.astype(float) - photo).mean())
     assert np.array_equal(photo, before), "the image given is left alone"
-    assert damage[0] < (4 if name == "jpeg" else 1), "JPEG halves the resolution of colour"
     assert damage[-1] > 3
     assert all(np.diff(damage) > 0)
+
+
+@pytest.mark.parametrize("name", DEGRADATIONS)
+def test_the_unmodified_level_leaves_every_pixel(photo, name):
+    degradation = DEGRADATIONS[name]
+    noise = np.random.default_rng(0).integers(0, 256, (37, 53, 3), dtype=np.uint8)
+    if np.isnan(degradation.unmodified):
+        least = degradation.apply(photo, degradation.levels[0])
+        assert 0 < np.abs(least.astype(float) - photo).mean() < 4, "JPEG halves the resolution of colour"
+    else:
+        for image in (photo, noise):
+            assert np.array_equal(degradation.apply(image, degradation.unmodified), image)
 
 
 @pytest.mark.parametrize("name", DEGRADATIONS)

@@ -80,7 +80,7 @@ def difference(data, size):
 def test_a_large_jpeg_is_fitted_from_a_part_of_its_size(shape):
     data = as_jpeg(photo(*shape))
     for size in (100, 150):
-        assert decode_reduced(data, "x", 225 * size // 100).scale > 1
+        assert decode_reduced(data, "x", 225 * size // 100).reduction > 1
         gap = difference(data, size)
         assert 0 < gap.mean() < 0.8, size
         assert gap.max() < 16, size  # a square that lies half a pixel aside differs by more
@@ -93,12 +93,14 @@ def test_a_jpeg_whose_square_would_cut_through_pixels_is_fitted_whole(shape):
         assert not difference(data, size).any()
 
 
-@pytest.mark.parametrize(("least", "scale"), [(75, 4), (150, 4), (151, 2), (300, 2), (301, 1), (None, 1)])
-def test_no_more_is_left_out_than_is_asked_for(least, scale):
-    part = decode_reduced(as_jpeg(photo(600, 800)), "x", least)
-    assert (part.scale, part.scales) == (scale, (4, 2, 1))
-    assert part.pixels.shape == (800 // scale, 600 // scale, 3)
-    assert [part.scale_for(n) for n in (150, 300, 301, None)] == [4, 2, 1, 1]
+@pytest.mark.parametrize(
+    ("min_side", "reduction"), [(75, 4), (150, 4), (151, 2), (300, 2), (301, 1), (None, 1)]
+)
+def test_no_more_is_left_out_than_is_asked_for(min_side, reduction):
+    part = decode_reduced(as_jpeg(photo(600, 800)), "x", min_side)
+    assert (part.reduction, part.possible) == (reduction, (4, 2, 1))
+    assert part.pixels.shape == (800 // reduction, 600 // reduction, 3)
+    assert [part.reduction_for(n) for n in (150, 300, 301, None)] == [4, 2, 1, 1]
 
 
 def test_what_is_around_the_square_does_not_leak_into_it():
@@ -111,7 +113,7 @@ def test_what_is_around_the_square_does_not_leak_into_it():
         assert difference(data, 100).max() <= 8, (width, height)
 
 
-def test_each_scale_is_decoded_once(monkeypatch):
+def test_each_reduction_is_decoded_once(monkeypatch):
     decoded, kept = [], pictures.decode_reduced
     monkeypatch.setattr(pictures, "decode_reduced", lambda *a: decoded.append(a[2]) or kept(*a))
     picture = Picture(as_jpeg(photo(600, 800)), "x")
@@ -132,16 +134,16 @@ def test_colours_that_are_not_as_coarse_across_as_down_are_decoded_whole(factor)
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
 def test_every_kind_of_jpeg_is_reduced_alike(mode, options):
     data = as_jpeg(photo(640, 480), mode, **options)
-    assert decode_reduced(data, "x", 200).scale == 2
+    assert decode_reduced(data, "x", 200).reduction == 2
     assert difference(data, 100).mean() < 0.7
 
 
 def test_opencv_and_pillow_reduce_to_the_same_pixels(monkeypatch):
     data = as_jpeg(photo(801, 600))
-    ours = [decode_reduced(data, "x", least) for least in (75, 150, 300)]
+    ours = [decode_reduced(data, "x", min_side) for min_side in (75, 150, 300)]
     monkeypatch.setattr(jpeg, "_IN_RGB", None)
-    for least, part in zip((75, 150, 300), ours, strict=True):
-        theirs = decode_reduced(data, "x", least)
+    for min_side, part in zip((75, 150, 300), ours, strict=True):
+        theirs = decode_reduced(data, "x", min_side)
         assert np.array_equal(part.pixels, theirs.pixels)
         assert part[1:] == theirs[1:]
 
@@ -153,7 +155,7 @@ def test_a_turned_jpeg_is_fitted_as_if_upright(orientation, shape):
     gap = difference(data, 100)
     assert gap.mean() < 0.7
     assert gap.max() < 16
-    assert decode_reduced(data, "x", 200).scale == (1 if orientation > 1 and shape[0] % 2 else 2)
+    assert decode_reduced(data, "x", 200).reduction == (1 if orientation > 1 and shape[0] % 2 else 2)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP"])

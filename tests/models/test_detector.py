@@ -172,14 +172,6 @@ def test_the_custom_cnn_looks_at_raw_pixels():
     assert logits.category.shape == (2, 3)
 
 
-def test_views_are_drawn_in_training_and_the_first_one_counts_otherwise():
-    heads = create_network("heads", n_features=1, drop_rate=0.0)
-    views = torch.tensor([[0.0], [1.0], [2.0]]).expand(64, 3, 1)
-    first = heads.eval()(views).fake
-    assert torch.equal(first, heads.fake(torch.zeros(64, 1)).squeeze(1).detach())
-    assert len(heads.train()(views).fake.unique()) == 3
-
-
 class TestClips:
     def test_a_clip_is_judged_by_its_order(self):
         network = create_detector("resnet10t", 32, CATEGORIES, pretrained="none", n_frames=4).network.eval()

@@ -134,7 +134,7 @@ def test_reported_images_join_the_training_images(tmp_path):
     assert len(both) == 9
     (row,) = np.flatnonzero(both.manifest["path"] == learned["path"].iloc[0])
     assert both.manifest["split"][row] == "train"
-    assert int(both.__getitems__([row])["image"][0, 0, 0, 0]) == 201
+    assert int(both.batch([row])["image"][0, 0, 0, 0]) == 201
     store = FeedbackStore(tmp_path / "only-known.db")
     store.add(sha(held_out), "fake", [], held_out)
     with pytest.raises(DfdError, match="nothing to learn"):

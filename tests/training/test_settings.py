@@ -45,13 +45,13 @@ def test_a_misspelt_parameter_is_refused_and_the_nearest_named():
 
 
 def test_a_parameter_like_none_other_lists_them_all():
-    with pytest.raises(DfdError, match="the parameters are data_dir, out_dir"):
+    with pytest.raises(DfdError, match="Known: data_dir, out_dir"):
         MultitaskRun.from_notebook({**PARAMETERS, "zzz": 1})
 
 
 def test_a_missing_parameter_is_named():
     namespace = {name: value for name, value in PARAMETERS.items() if name != "seed"}
-    with pytest.raises(DfdError, match="does not set `seed`"):
+    with pytest.raises(DfdError, match="`seed` must be set"):
         MultitaskRun.from_notebook(namespace)
 
 
@@ -61,14 +61,18 @@ def test_a_missing_parameter_is_named():
         ("epochs", 0, "at least 1"),
         ("epochs", "20", "a whole number"),
         ("epochs", True, "a whole number"),
-        ("learning_rate", "1e-4", "write 1.0e-4"),
+        ("learning_rate", "fast", "a number"),
+        ("learning_rate", True, "a number"),
+        ("fake_loss_weight", float("nan"), "at least 0"),
         ("learning_rate", 0.0, "above 0"),
-        ("pretrained", "yes", "'auto' or 'none'"),
+        ("pretrained", "yes", "one of auto, none"),
         ("precision", "fp23", "did you mean `fp32`"),
         ("image_size", 3, "at least 16"),
         ("fake_loss_weight", -1.0, "at least 0"),
         ("residual", 1, "True or False"),
         ("max_images", -1, "at least 0"),
+        ("backbone", 18, "text"),
+        ("colour_jitter", 1.0, "below 1"),
     ],
 )
 def test_a_wrong_value_is_refused(name, value, message):
@@ -77,7 +81,9 @@ def test_a_wrong_value_is_refused(name, value, message):
     assert f"`{name}`" in str(caught.value)
 
 
-def test_a_whole_number_serves_as_a_number():
+def test_text_and_whole_numbers_serve_as_numbers():
+    run = MultitaskRun.from_notebook({**PARAMETERS, "learning_rate": "1e-4"})  # as YAML reads it
+    assert run.learning_rate == 1e-4
     run = MultitaskRun.from_notebook({**PARAMETERS, "fake_loss_weight": 2})
     assert run.training().fake_loss_weight == 2.0
 
@@ -94,5 +100,19 @@ def test_an_error_shows_no_traceback_in_a_notebook():
 
 
 def test_train_config_checks_itself():
-    with pytest.raises(DfdError, match="`ema_decay`"):
+    with pytest.raises(DfdError, match=r"`ema_decay` is 1\.0; it must be below 1"):
         TrainConfig(ema_decay=1.0)
+    with pytest.raises(DfdError, match="`accumulate` is 3; it must divide `batch_size`, 32"):
+        TrainConfig(accumulate=3)
+    with pytest.raises(DfdError, match="unknown parameter `epoch`; did you mean `epochs`"):
+        TrainConfig(epoch=3)
+
+
+def test_train_config_is_a_frozen_dataclass():
+    config = TrainConfig(epochs=7)
+    assert TrainConfig(**dataclasses.asdict(config)) == config
+    assert dataclasses.replace(config, seed=1).seed == 1
+    with pytest.raises(DfdError, match="`epochs` is 0"):
+        dataclasses.replace(config, epochs=0)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.epochs = 3

@@ -1,0 +1,42 @@
+"""What a detector remembers of its training data: which images they were, and what they look like."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dfdlib.data.dataset import ImageDataset
+from dfdlib.data.manifest import content_digests
+from dfdlib.models.detector import Detector
+from dfdlib.models.familiarity import fit_familiarity, reference_network
+
+_TRAIN_IMAGES, _VAL_IMAGES = 1200, 600
+"""More images make the limits of the familiar no sharper."""
+_BATCH = 32
+
+
+def remember(detector: Detector, *datasets: ImageDataset) -> None:
+    """Add the images of data sets to those that a detector has seen, by their digests."""
+    digests = [content_digests(dataset.manifest) for dataset in datasets]
+    before = [] if detector.training_digests is None else [detector.training_digests]
+    known = np.unique(np.concatenate([*before, *digests]))
+    detector.training_digests = known[known != 0]
+
+
+def learn_familiarity(detector: Detector, train: ImageDataset, val: ImageDataset) -> None:
+    """Let a detector learn what its training images look like; nothing where the reference network is not installed."""
+    if reference_network() is not None:
+        detector.familiarity = fit_familiarity(_views(train, _TRAIN_IMAGES), _views(val, _VAL_IMAGES))
+
+
+@torch.inference_mode()
+def _views(dataset: ImageDataset, n: int) -> tuple[Tensor, ...]:
+    """Return the views of the reference network, [N, F] each, of at most `n` images spread over a data set."""
+    places = np.unique(np.linspace(0, len(dataset) - 1, n).round().astype(int))
+    parts = []
+    for start in range(0, len(places), _BATCH):
+        images = dataset.batch(places[start : start + _BATCH])["image"]
+        images = images if images.ndim == 4 else images[:, images.shape[1] // 2]
+        parts.append(reference_network()(images))
+    return tuple(torch.cat(view).clone() for view in zip(*parts, strict=True))
