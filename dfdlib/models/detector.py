@@ -115,7 +115,7 @@ def create_network(name: str, **arguments: Any) -> nn.Module:
 
 def create_detector(
     backbone: str,
-    image_size: int,
+    image_size: int = 0,
     categories: Sequence[str] = (),
     pretrained: str = "auto",
     weights: str = "",
@@ -123,6 +123,7 @@ def create_detector(
     n_frames: int = 0,
     fallback: str = "",
     largest_side: int = 0,
+    interpolation: str = "",
     **switches: Any,
 ) -> Detector:
     """Build a detector: real/fake, and the category too where categories are given.
@@ -139,28 +140,28 @@ def create_detector(
         n_frames: Frames of a clip, for `clip_network.CnnLstm` over the backbone; 0 for single images.
         fallback: The backbone to take where pretrained weights of the wanted one cannot be had.
         largest_side: The images' own size, see `dataset.typical_side`; 0 for any.
+        interpolation: `bilinear` or `bicubic`, where it is not to be that of the backbone's weights.
         switches: Further arguments of the network, such as `residual` and `stem_stride`.
 
     Raises:
         DfdError: Unknown backbone, or weights that do not fit.
     """
     categories = tuple(categories) if len(categories) > 1 else ()
-    fit = {}
+    arguments: dict[str, Any] = {"n_categories": len(categories), **switches}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if backbone == "cnn":
-            kind, arguments, start, origin, native = "cnn", switches, {}, SCRATCH, CNN_SIZE
+            kind, origin, prepared = "cnn", SCRATCH, IMAGENET._replace(image_size=CNN_SIZE)
+            network = create_network(kind, **arguments)
         else:
             found = create_backbone(backbone, pretrained, weights, fallback)
-            prepared = IMAGENET if found.origin == SCRATCH else preprocessing_of(found.name)
-            kind, origin, native = "cnn-lstm" if n_frames else "timm", found.origin, prepared.image_size
+            kind, origin = "cnn-lstm" if n_frames else "timm", found.origin
+            prepared = IMAGENET if origin == SCRATCH else preprocessing_of(found.name)
             look = {"mean": list(prepared.mean), "std": list(prepared.std)}
-            arguments, fit = (
-                {"backbone": found.name, **look, **switches},
-                {"interpolation": prepared.interpolation},
-            )
-            start = {} if origin == SCRATCH else {"module": found.module}
-        arguments = {"n_categories": len(categories), **arguments}
-        network = create_network(kind, **arguments, **start)
-    size = image_size or min(native, largest_side or native)
-    return Detector(network, kind, arguments, size, categories, n_frames, origin=origin, **fit)
+            arguments = {"backbone": found.name, **look, **arguments}
+            network = create_network(kind, **arguments, module=None if origin == SCRATCH else found.module)
+    size = image_size or min(prepared.image_size, largest_side or prepared.image_size)
+    interpolation = interpolation or prepared.interpolation
+    return Detector(
+        network, kind, arguments, size, categories, n_frames, origin=origin, interpolation=interpolation
+    )
