@@ -20,7 +20,7 @@ from dfdlib.evaluation.generalisation import NOTHING, leave_one_out
 from dfdlib.images.forge import FAMILIES
 from dfdlib.training.settings import TrainConfig
 
-SWITCHES = {"residual": True, "stem_stride": 1, "stages": 3}
+SWITCHES = {"residual": True, "stem_stride": 1}
 """Those of notebook 04."""
 
 

@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for seed in range(options.seeds):
         config = TrainConfig(epochs=options.epochs, batch_size=16, learning_rate=1e-3, seed=seed)
         detector = create_detector(
-            options.backbone, options.size, pretrained="none", seed=seed, residual=True, stages=3
+            options.backbone, options.size, pretrained="none", seed=seed, residual=True
         )
         network = copy.deepcopy(detector.network)
         with tempfile.TemporaryDirectory() as folder:

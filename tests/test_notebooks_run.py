@@ -21,7 +21,6 @@ SMALL = {
     "epochs": 1,
     "image_size": 32,
     "backbone": "resnet10t",
-    "stages": 1,
     "pretrained": "none",
     "batch_size": 8,
 }
@@ -115,7 +114,7 @@ def test_own_images_from_an_empty_folder(own_images, tmp_path):
         ),
         (
             "03-efficientnet-kfold",
-            {"folds": 2, "others": "resnet10t", "stages": 1},
+            {"folds": 2, "others": "resnet10t"},
             {
                 "best_model_fold0.pth",
                 "best_model_fold1.pth",
@@ -150,7 +149,7 @@ def test_own_videos(tmp_path):
             writer.write(np.full((32, 32, 3), 100 + 3 * i + 20 * (frame % 2) * (i % 2), np.uint8))
         writer.release()
     (tmp_path / "videos/train/real/broken.mp4").write_bytes(b"no video")
-    small = {"epochs": 1, "image_size": 32, "backbone": "resnet10t", "stages": 1, "pretrained": "none"}
+    small = {"epochs": 1, "image_size": 32, "backbone": "resnet10t", "pretrained": "none"}
     lstm = {"n_frames": 4, "hidden": 8, "layers": 1, "batch_size": 8, "finetune_epochs": 1}
     code, said = papermill(
         tmp_path, notebook="05-lstm-finetune", data_dir="videos", out_dir="results", **small, **lstm

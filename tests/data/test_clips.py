@@ -68,7 +68,7 @@ def test_single_frames_are_those_of_the_clips(clips):
 
 
 def test_the_training_loop_takes_clips(clips, tmp_path):
-    detector = create_detector("resnet10t", 32, pretrained="none", n_frames=8, stages=1, hidden=16, layers=1)
+    detector = create_detector("resnet10t", 32, pretrained="none", n_frames=8, hidden=16, layers=1)
     config = TrainConfig(epochs=2, batch_size=8, colour_jitter=0.1, precision="fp32", learning_rate=3e-3)
     history = fit(detector, clips.split("train"), clips.split("val"), config, tmp_path)
     assert np.isfinite(history["val_auc"]).all()
@@ -108,7 +108,7 @@ def test_clips_are_cropped_to_the_face(clips_manifest):
 
 def test_frames_make_videos(clips):
     part = clips.split("val")
-    detector = create_detector("resnet10t", 32, pretrained="none", stages=1)
+    detector = create_detector("resnet10t", 32, pretrained="none")
     frames = predict(detector, part.frames())
     videos = video_level(frames)
     assert list(videos["path"]) == list(part.manifest["path"])

@@ -22,7 +22,7 @@ def images(demo):
 
 
 def new_detector(seed=0, categories=CATEGORIES, size=32, **settings):
-    detector = create_detector("resnet10t", size, categories, pretrained="none", seed=seed, stages=2)
+    detector = create_detector("resnet10t", size, categories, pretrained="none", seed=seed)
     detector.decision = Decision(**settings)
     return detector
 

@@ -76,7 +76,7 @@ BACKBONES = {
     "resnet18": {},
     "efficientnet_b0": {},
     "mobilenetv3_small_050": {"residual": True},
-    "resnet10t": {"stages": 2, "stem_stride": 1},
+    "resnet10t": {"stem_stride": 1},
     "vit_tiny_patch16_224": {},
 }
 
@@ -170,7 +170,7 @@ def test_samples_are_the_surest_of_each_kind():
 
 def test_samples_are_written_and_drawn(demo, tmp_path):
     images = ImageDataset(demo, 32).split("test")
-    detector = create_detector("resnet10t", 32, pretrained="none", stages=2)
+    detector = create_detector("resnet10t", 32, pretrained="none")
     table = predict(detector, images)
     few = images.subset(pick_samples(table, 4))
     written = save_samples(detector, few, tmp_path)

@@ -13,7 +13,7 @@ from dfdlib.models.forward import judge
 BACKBONES = {
     "cnn": {},
     "resnet10t": {},
-    "efficientnet_b0": {"stages": 3, "residual": True},
+    "efficientnet_b0": {"residual": True},
     "tf_efficientnetv2_b0": {"attention": True},
     "mobilenetv3_small_050": {"residual": True},
     "densenet121": {},

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 def exported(tmp_path_factory):
     file = tmp_path_factory.mktemp("onnx") / "detector.onnx"
     detector = create_detector(
-        "resnet10t", 32, ("animals", "vehicles"), pretrained="none", residual=True, stages=2, seed=3
+        "resnet10t", 32, ("animals", "vehicles"), pretrained="none", residual=True, seed=3
     )
     detector.decision = Decision(0.4, 1.7, (0.3, 0.6))
     export_onnx(detector, file)

@@ -33,7 +33,7 @@ def known(images):
 
 
 def new_detector(images, seed):
-    return create_detector("resnet10t", 32, images.categories, pretrained="none", seed=seed, stages=1)
+    return create_detector("resnet10t", 32, images.categories, pretrained="none", seed=seed)
 
 
 def test_every_image_is_judged_once_by_a_fold_that_did_not_see_it(images, trained):

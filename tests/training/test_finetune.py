@@ -21,7 +21,7 @@ def images(demo):
 
 @pytest.fixture(scope="module")
 def trained(images, tmp_path_factory):
-    detector = create_detector("resnet10t", 32, pretrained="none", stages=2)
+    detector = create_detector("resnet10t", 32, pretrained="none")
     fit(detector, images.split("train"), images.split("val"), SETTINGS, tmp_path_factory.mktemp("first"))
     return detector
 

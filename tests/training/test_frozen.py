@@ -137,8 +137,8 @@ def test_two_runs_do_not_share_a_folder(images, tmp_path):
 
 def test_what_features_cannot_do_is_refused(images, tmp_path):
     train, val = images.split("train"), images.split("val")
-    with pytest.raises(DfdError, match="set stages=0"):
-        fit_frozen(new_detector(images, stages=2), train, val, SETTINGS, tmp_path)
+    with pytest.raises(DfdError, match="need a timm backbone"):
+        fit_frozen(create_detector("cnn", 32, images.categories), train, val, SETTINGS, tmp_path)
     with pytest.raises(DfdError, match="self_blend=0"):
         fit_frozen(new_detector(images), train, val, TrainConfig(self_blend=0.5), tmp_path)
     fakes = train.subset((train.manifest["label"] == "fake").to_numpy())
