@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 import pandas as pd
@@ -12,12 +12,13 @@ from pydantic.dataclasses import dataclass
 
 from dfdlib.core.errors import DfdError
 from dfdlib.data.clips import ClipDataset
-from dfdlib.data.dataset import ImageDataset
+from dfdlib.data.dataset import ImageDataset, typical_side
 from dfdlib.data.manifest import prepare, subsample
 from dfdlib.data.scan import has_videos, open_data, scan_videos
 from dfdlib.demo.clips import demo_clips
 from dfdlib.demo.sets import demo_manifest
 from dfdlib.images.faces import FaceDetector
+from dfdlib.models.detector import Detector, create_detector
 from dfdlib.training.settings import (
     Balance,
     Count,
@@ -77,8 +78,6 @@ Residual = bool
 """Whether the backbone gets a high-pass residual beside RGB (see `networks.HighPassResidual`)."""
 StemStride = CountOrZero
 """Stride of the backbone's first convolution; 0 leaves it unchanged."""
-Stages = CountOrZero
-"""Feature maps of the backbone to keep (see `backbones.Truncated`); 0 keeps all of it."""
 
 
 @dataclass(frozen=True)
@@ -143,18 +142,43 @@ class RunConfig(NotebookRun):
     """Images per optimizer step."""
     learning_rate: LearningRate
     """Peak learning rate."""
-    image_size: Annotated[int, Field(ge=16)]
-    """Side of the square that the model sees, in pixels."""
+    image_size: CountOrZero
+    """Side of the square that the model sees, in pixels; 0 for what the weights were trained at, or the images' own
+    size where that is smaller."""
     backbone: str
     """Any timm model name."""
     pretrained: Literal["auto", "none"]
     """`auto`: ImageNet weights when the cache or the network has them; `none`: start from scratch."""
     weights: str
     """File with backbone weights (.pth, .safetensors); wins over `pretrained`."""
+    fallback: str
+    """Backbone to take where ImageNet weights of `backbone` can't be had; empty trains `backbone` from scratch."""
     seed: CountOrZero
     """Seeds the split, the initial weights and the training."""
     max_images: MaxImages
     workers: Workers
+
+    def detector(
+        self, manifest: pd.DataFrame, categories: Sequence[str] = (), backbone: str = "", **switches: Any
+    ) -> Detector:
+        """Return a new detector as this run states it, its input no larger than the images of the manifest.
+
+        Args:
+            manifest: The images; a sample of them says how large they are.
+            categories: See `detector.create_detector`.
+            backbone: Another one than the run's, such as `cnn`.
+            switches: Further arguments of `detector.create_detector`.
+        """
+        return create_detector(
+            backbone or self.backbone,
+            self.image_size,
+            categories,
+            self.pretrained,
+            "" if backbone else self.weights,
+            fallback=self.fallback,
+            largest_side=0 if self.image_size else typical_side(manifest),
+            **{"seed": self.seed, **switches},
+        )
 
     def training(self, **overrides: Any) -> TrainConfig:
         """Return the training settings that this run states, the rest at their defaults."""
@@ -169,7 +193,6 @@ class MultitaskRun(RunConfig):
 
     residual: Residual
     stem_stride: StemStride
-    stages: Stages
     fake_loss_weight: Weight
     category_loss_weight: Weight
     category_smoothing: Share
@@ -209,7 +232,6 @@ class KfoldRun(RunConfig):
     clip_norm: Weight
     residual: Residual
     stem_stride: StemStride
-    stages: Stages
     tta: str
     """Views that predictions are averaged over, see `forward.VIEWS`, separated by commas; may be empty."""
     others: str
@@ -230,7 +252,6 @@ class ClipRun(RunConfig):
     """Layers of the LSTM."""
     bidirectional: bool
     """Whether the LSTM reads a clip from both ends."""
-    stages: Stages
     freeze: Freeze
     balance: Balance
     schedule: Schedule
@@ -255,7 +276,6 @@ class ExplainRun(RunConfig):
     """Peak learning rate of the custom CNN."""
     residual: Residual
     stem_stride: StemStride
-    stages: Stages
     methods: str
     """Methods to compare, see `heatmaps.METHODS`, separated by commas."""
     judged_images: Count

@@ -1,9 +1,11 @@
-"""Two small detectors of the demo set, for who has none yet."""
+"""Two small detectors of the demo set, for users without a model of their own."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from dfdlib.cli.outcome import save_outcome
 from dfdlib.core import paths
@@ -11,23 +13,21 @@ from dfdlib.data.dataset import ImageDataset
 from dfdlib.data.manifest import categories_of
 from dfdlib.demo.sets import DEMO_IMAGES, DEMO_SIZE, demo_manifest
 from dfdlib.models.detector import create_detector
+from dfdlib.models.weights import FALLBACK
 from dfdlib.training.loop import BEST, fit
 from dfdlib.training.settings import TrainConfig
 
 NOTICE = "These are demo detectors: trained for minutes on drawn images, they know nothing of photographs."
-_VERSION = 1
+_VERSION = 2
 """Raised whenever the training below changes."""
-_KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "custom-cnn": ({"backbone": "cnn"}, {"epochs": 8, "learning_rate": 2e-3, "batch_size": 16}),
-    "efficientnet-b0": (
-        {"backbone": "efficientnet_b0", "residual": True, "stages": 3},
-        {"epochs": 10, "learning_rate": 2e-3, "batch_size": 16, "category_loss_weight": 0.7},
-    ),
+_KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "custom-cnn": ("cnn", {"epochs": 3, "learning_rate": 2e-3, "batch_size": 16}),
+    "efficientnet-lite0": (FALLBACK, {"epochs": 1}),
 }
 
 
 def demo_detectors(images: int = DEMO_IMAGES, **changed: Any) -> dict[str, Path]:
-    """Train a custom CNN and an EfficientNet-B0 on the demo set, or find the ones of an earlier call.
+    """Train a custom CNN and an EfficientNet-Lite0 on the demo set, or find those of an earlier call.
 
     Args:
         images: Size of the demo set.
@@ -44,21 +44,17 @@ def demo_detectors(images: int = DEMO_IMAGES, **changed: Any) -> dict[str, Path]
     missing = [kind for kind, folder in folders.items() if not (folder / "metrics.json").is_file()]
     if missing:
         manifest = demo_manifest(images)
-        dataset = ImageDataset(manifest, DEMO_SIZE, categories_of(manifest))
         for kind in missing:
-            network, training = _KINDS[kind]
+            backbone, training = _KINDS[kind]
             print(f"training the demo detector {kind} (once; it is kept in {folders[kind]})")
-            _train(dataset, network, TrainConfig(**training | changed), folders[kind])
+            _train(manifest, backbone, TrainConfig(**training | changed), folders[kind])
     return {kind: folder / BEST for kind, folder in folders.items()}
 
 
-def _train(dataset: ImageDataset, network: dict[str, Any], config: TrainConfig, folder: Path) -> None:
+def _train(manifest: pd.DataFrame, backbone: str, config: TrainConfig, folder: Path) -> None:
     """Train one detector and write its report."""
-    detector = create_detector(
-        image_size=dataset.size,
-        categories=dataset.categories if network["backbone"] != "cnn" else (),
-        pretrained="none",
-        **network,
-    )
+    categories = categories_of(manifest) if backbone != "cnn" else ()
+    detector = create_detector(backbone, DEMO_SIZE, categories, "package")
+    dataset = ImageDataset(manifest, detector.fit, categories)
     history = fit(detector, dataset.split("train"), dataset.split("val"), config, folder)
     save_outcome(folder.name, config, folder, detector, dataset, history)

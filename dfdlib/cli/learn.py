@@ -26,13 +26,13 @@ def train(
     out: str,
     data: str = "",
     backbone: str = "tf_efficientnetv2_b0",
-    image_size: int = 128,
+    image_size: int = 0,
     pretrained: Literal["auto", "none"] = "auto",
     weights: str = "",
+    fallback: str = "tf_efficientnet_lite0",
     max_images: int = 0,
-    residual: bool = True,
-    stem_stride: int = 1,
-    stages: int = 3,
+    residual: bool = False,
+    stem_stride: int = 0,
     attention: bool = False,
     config: tyro.conf.OmitArgPrefixes[TrainConfig] = TrainConfig(),  # noqa: B008 (it is frozen)
 ) -> dict[str, Any]:
@@ -42,19 +42,19 @@ def train(
         out: Folder of the results.
         data: Folder of images or manifest; the demo set when not given.
         backbone: Any timm model, or cnn.
-        image_size: Side of the input in pixels.
+        image_size: Side of the input in pixels; 0 for what the weights were trained at, or the images' own size.
         pretrained: ImageNet weights where they can be had, or none.
         weights: File of backbone weights.
+        fallback: Backbone to take where ImageNet weights of the wanted one cannot be had.
         max_images: Use at most this many; 0 for all.
         residual: High-pass residual beside RGB.
         stem_stride: Stride of the first convolution; 0 leaves it unchanged.
-        stages: Feature maps to keep; 0 for the whole backbone.
         attention: CBAM on the last feature map.
         config: How to train.
     """
     from dfdlib.cli.outcome import save_outcome
     from dfdlib.core import machine
-    from dfdlib.data.dataset import ImageDataset
+    from dfdlib.data.dataset import ImageDataset, typical_side
     from dfdlib.data.manifest import categories_of
     from dfdlib.data.scan import open_data
     from dfdlib.demo.sets import demo_manifest
@@ -63,19 +63,24 @@ def train(
 
     machine.setup(config.seed)
     manifest = open_data(data, config.seed, max_images) if data else demo_manifest()
-    images = ImageDataset(manifest, image_size, categories_of(manifest), config.workers)
-    tell_unreadable(images.unreadable["error"])
-    switches = {}
-    if backbone != "cnn":
-        switches = {
-            "residual": residual,
-            "stem_stride": stem_stride,
-            "stages": stages,
-            "attention": attention,
-        }
-    detector = create_detector(
-        backbone, image_size, images.categories, pretrained, weights, config.seed, **switches
+    switches = (
+        {}
+        if backbone == "cnn"
+        else {"residual": residual, "stem_stride": stem_stride, "attention": attention}
     )
+    detector = create_detector(
+        backbone,
+        image_size,
+        categories_of(manifest),
+        pretrained,
+        weights,
+        config.seed,
+        fallback=fallback,
+        largest_side=typical_side(manifest),
+        **switches,
+    )
+    images = ImageDataset(manifest, detector.fit, detector.categories, config.workers)
+    tell_unreadable(images.unreadable["error"])
     with contextlib.redirect_stdout(sys.stderr):
         history = fit(detector, images.split("train"), images.split("val"), config, out)
         scores = save_outcome("dfd train", config, out, detector, images, history)["metrics"]
@@ -217,7 +222,7 @@ def finetune(
 
     machine.setup(seed)
     (detector,) = load_detectors([model])
-    images = ImageDataset(open_data(data, seed), detector.image_size, detector.categories)
+    images = ImageDataset(open_data(data, seed), detector.fit, detector.categories)
     tell_unreadable(images.unreadable["error"])
     out = Path(out)
     held_out = images.split("val")
@@ -258,7 +263,7 @@ def _labelled_images(path: str, split: str | None, detector: Detector) -> ImageD
     chosen = known & (manifest["split"] == split) if split else (in_test if in_test.any() else known)
     if not chosen.any():
         raise DfdError(f"{path} has no labelled image{f' in its {split} split' if split else ''}.")
-    return ImageDataset(manifest[chosen], detector.image_size, detector.categories)
+    return ImageDataset(manifest[chosen], detector.fit, detector.categories)
 
 
 def tell_unreadable(errors: Sequence[str]) -> None:

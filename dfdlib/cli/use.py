@@ -108,7 +108,7 @@ def _draw_heatmap(detectors: Sequence[Detector], path: str, folder: str) -> str:
     from dfdlib.images.picture import overlay, read_picture
 
     picture = read_picture(path)
-    fitted = [picture.fitted(detector.image_size) for detector in detectors]
+    fitted = [picture.fitted(*detector.fit) for detector in detectors]
     _, explanation = confident_explanation(detectors, fitted)
     file = Path(folder) / "gradcam.png"
     write_image(file, overlay(picture.pixels, explanation.heatmap[0]))

@@ -114,8 +114,9 @@ def _make_room(needed: int) -> None:
 def _cache_key(manifest: pd.DataFrame, reader: Reader) -> str:
     """Hash what the pixels depend on: the files, their sizes and times, and the reader."""
     digest = hashlib.blake2b(f"{_CACHE_VERSION} {reader}".encode(), digest_size=12)
+    files = files_of(manifest)
     homes = {root: Path(root).resolve() for root in manifest["root"].unique()}
-    for file, root, path in zip(files_of(manifest), manifest["root"], manifest["path"], strict=True):
+    for file, root, path in zip(files, manifest["root"], manifest["path"], strict=True):
         try:
             stat = file.stat()
             facts = f"{stat.st_size}\0{stat.st_mtime_ns}"

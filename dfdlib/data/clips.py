@@ -22,7 +22,7 @@ class ClipDataset(ImageDataset):
     def __init__(
         self,
         manifest: pd.DataFrame,
-        size: int,
+        fit: int | tuple[int, str],
         n_frames: int,
         categories: Sequence[str] = (),
         workers: int = 0,
@@ -32,7 +32,7 @@ class ClipDataset(ImageDataset):
 
         Args:
             manifest: One row per video, see `scan.scan_videos`.
-            size: Side of the square frames in pixels.
+            fit: See `ImageDataset`.
             n_frames: Frames per clip, see `video.read_frames`.
             categories: See `ImageDataset`.
             workers: See `ImageDataset`.
@@ -42,7 +42,12 @@ class ClipDataset(ImageDataset):
             DfdError: No video at all can be read.
         """
         self.n_frames = n_frames
-        self._load(manifest, _ClipReader(size, n_frames, faces), categories, workers)
+        self._load(
+            manifest,
+            _ClipReader(*((fit, "bilinear") if isinstance(fit, int) else fit), n_frames, faces),
+            categories,
+            workers,
+        )
 
     def frames(self) -> ImageDataset:
         """Return the single frames of the clips as images, with their `video` and `frame` in the manifest.
@@ -66,6 +71,7 @@ class ClipDataset(ImageDataset):
 @dataclass(frozen=True)
 class _ClipReader:
     size: int
+    interpolation: str
     n_frames: int
     faces: FaceDetector | None
     kind: str = "clip"
@@ -75,8 +81,8 @@ class _ClipReader:
         return self.n_frames, self.size, self.size, 3
 
     def __repr__(self) -> str:
-        return f"clips {self.size} {self.n_frames} {self.faces.name if self.faces else 'whole frames'}"
+        return f"clips {self.size} {self.interpolation} {self.n_frames} {self.faces.name if self.faces else 'whole frames'}"
 
     def __call__(self, path: Path) -> np.ndarray:
         frames = read_subject(path, self.n_frames, self.faces)
-        return np.stack([fit_image(frame, self.size) for frame in frames])
+        return np.stack([fit_image(frame, self.size, self.interpolation) for frame in frames])

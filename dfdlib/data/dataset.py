@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -11,6 +12,7 @@ from typing import Any, TypedDict
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -37,6 +39,7 @@ class Batch(TypedDict):
 @dataclass(frozen=True)
 class _ImageReader:
     size: int
+    interpolation: str
     kind: str = "image"
 
     @property
@@ -44,20 +47,25 @@ class _ImageReader:
         return self.size, self.size, 3
 
     def __call__(self, path: Path) -> np.ndarray:
-        return read_picture(path).fitted(self.size)
+        return read_picture(path).fitted(self.size, self.interpolation)
 
 
 class ImageDataset(Dataset):
     """The readable images of a manifest, fitted to one size."""
 
     def __init__(
-        self, manifest: pd.DataFrame, size: int, categories: Sequence[str] = (), workers: int = 0
+        self,
+        manifest: pd.DataFrame,
+        fit: int | tuple[int, str],
+        categories: Sequence[str] = (),
+        workers: int = 0,
     ) -> None:
         """Decode every image once, into a cache on disk that later runs use too.
 
         Args:
             manifest: See `manifest`; its index is replaced by 0…n-1.
-            size: Side of the square images in pixels, see `picture.fit_image`.
+            fit: Side of the square images in pixels, or that and the interpolation, as `Detector.fit`; see
+                `picture.fit_image`.
             categories: Names whose positions become the `category` targets.
             workers: Threads that decode; 0 for one per core.
 
@@ -65,11 +73,13 @@ class ImageDataset(Dataset):
             DfdError: None of the images can be read. Where only some cannot, they are left out and listed in
                 `unreadable` (columns `path`, `error`).
         """
-        self._load(manifest, _ImageReader(size), categories, workers)
+        size, interpolation = (fit, "bilinear") if isinstance(fit, int) else fit
+        self._load(manifest, _ImageReader(size, interpolation), categories, workers)
 
     def _load(self, manifest: pd.DataFrame, reader: Reader, categories: Sequence[str], workers: int) -> None:
         """Decode every row of the manifest by the reader."""
         self._reader, self.size, self.categories = reader, reader.shape[-2], tuple(categories)
+        self.fit = self.size, reader.interpolation
         pixels, errors = read_pixels(manifest, reader, workers)
         self.unreadable = pd.DataFrame(errors, columns=["path", "error"])
         readable = ~manifest["path"].isin(self.unreadable["path"]).to_numpy()
@@ -161,3 +171,20 @@ class ImageDataset(Dataset):
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Return a batch; PyTorch's loaders call this."""
         return self.batch(indices)
+
+
+def typical_side(manifest: pd.DataFrame, n: int = 64) -> int:
+    """Return the median of the shorter sides of `n` images spread over a manifest, in pixels.
+
+    Raises:
+        DfdError: None of them can be read.
+    """
+    sides, files = [], files_of(manifest.iloc[np.unique(np.linspace(0, len(manifest) - 1, n).astype(int))])
+    for file in files:
+        with suppress(OSError, ValueError), Image.open(file) as image:
+            sides.append(min(image.size))
+    if not sides:
+        raise DfdError(
+            f"none of {len(files)} images of {files[0].parent} can be read; check the data folder."
+        )
+    return int(np.median(sides))

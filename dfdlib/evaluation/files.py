@@ -31,8 +31,8 @@ from dfdlib.models.forward import check_views
 
 Source = Path | Picture | np.ndarray
 """An image or video file, an image file in memory, or pixels, uint8 [H, W, 3]."""
-Frames = dict[int, np.ndarray] | str
-"""Frames of a source by image size, uint8 [T, S, S, 3] (one of an image); or the reason why there are none."""
+Frames = dict[tuple[int, str], np.ndarray] | str
+"""Frames of a source by `Detector.fit`, uint8 [T, S, S, 3] (one of an image); or the reason why there are none."""
 
 
 @dataclass
@@ -192,32 +192,32 @@ def _frames_to_read(detectors: Sequence[Detector], n_frames: int) -> int:
 
 def _read(detectors: Sequence[Detector], n_frames: int, faces: FaceDetector | None, source: Source) -> Frames:
     """Decode a source at the size of each detector."""
-    sizes = {detector.image_size for detector in detectors}
+    fits = {detector.fit for detector in detectors}
     try:
         if isinstance(source, Path) and source.suffix.lower() in VIDEO_SUFFIXES:
             frames = read_subject(source, n_frames, faces)
-            return {size: np.stack([fit_image(frame, size) for frame in frames]) for size in sizes}
+            return {fit: np.stack([fit_image(frame, *fit) for frame in frames]) for fit in fits}
         if any(detector.n_frames for detector in detectors):
             raise ImageError(f"{source} is no video; this detector judges clips.")
         if isinstance(source, np.ndarray):
-            return {size: fit_image(source, size)[None] for size in sizes}
+            return {fit: fit_image(source, *fit)[None] for fit in fits}
         picture = source if isinstance(source, Picture) else read_picture(source)
-        return {size: picture.fitted(size)[None] for size in sizes}
+        return {fit: picture.fitted(*fit)[None] for fit in fits}
     except ImageError as error:
         return str(error)
 
 
 def _stacked(
-    detectors: Sequence[Detector], rows: pd.DataFrame, frames: Sequence[dict[int, np.ndarray]]
+    detectors: Sequence[Detector], rows: pd.DataFrame, frames: Sequence[dict[tuple[int, str], np.ndarray]]
 ) -> DecodedRows:
     """Put the frames of several sources together, as the detectors take them."""
     pixels = {
-        size: torch.from_numpy(np.concatenate([one[size] for one in frames])).permute(0, 3, 1, 2)
-        for size in frames[0]
+        fit: torch.from_numpy(np.concatenate([one[fit] for one in frames])).permute(0, 3, 1, 2)
+        for fit in frames[0]
     }
     counts = [len(next(iter(one.values()))) for one in frames]
     if detectors[0].n_frames:
-        pixels = {size: one.unflatten(0, (len(frames), -1)) for size, one in pixels.items()}
+        pixels = {fit: one.unflatten(0, (len(frames), -1)) for fit, one in pixels.items()}
         return DecodedRows(rows, pixels)
     return DecodedRows(rows, pixels, counts)
 

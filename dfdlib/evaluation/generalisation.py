@@ -58,10 +58,10 @@ def cross_dataset(
         known = table[table["label"].notna()]
         if known.empty:
             raise DfdError(f"the data set `{dataset}` has no labelled image to judge by.")
-        sizes = {detector.image_size for detector in detectors.values()}
-        images = {size: ImageDataset(known, size) for size in sizes}
+        fits = {detector.fit for detector in detectors.values()}
+        images = {fit: ImageDataset(known, fit) for fit in fits}
         for name, detector in detectors.items():
-            predictions = predict(detector, images[detector.image_size], batch_size)
+            predictions = predict(detector, images[detector.fit], batch_size)
             judged = bootstrap_metrics(predictions, _MEASURED, resamples, seed=seed)
             rows.append({"detector": name, "dataset": dataset, **_row(predictions, judged)})
     order = {name: place for place, name in enumerate(detectors)}

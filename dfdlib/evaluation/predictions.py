@@ -29,8 +29,8 @@ class DecodedRows(NamedTuple):
 
     rows: pd.DataFrame
     """One row per image or video, N in all."""
-    pixels: Mapping[int, Tensor]
-    """By image size S: uint8 [F, 3, S, S], the frames of all rows one after the other, or clips [N, T, 3, S, S]."""
+    pixels: Mapping[tuple[int, str], Tensor]
+    """By `Detector.fit`, of size S: uint8 [F, 3, S, S], the frames of all rows one after the other, or clips [N, T, 3, S, S]."""
     counts: Sequence[int] | None = None
     """Frames of each row, F in all; None for one each."""
 
@@ -56,7 +56,7 @@ def judge_rows(
     for batch in batches:
         tables = []
         for detector in detectors:
-            logits = _mean_logits(detector, batch.pixels[detector.image_size], batch.counts, tta)
+            logits = _mean_logits(detector, batch.pixels[detector.fit], batch.counts, tta)
             tables.append(predictions_table(detector, batch.rows, *logits))
         table = combined(detectors, tables)
         if threshold is not None:
@@ -98,13 +98,13 @@ def predict_ensemble(
         DfdError: The detectors differ in their input size or their categories, or unknown view.
     """
     check_views(tta)
-    if len({(detector.image_size, detector.n_frames) for detector in detectors}) != 1:
+    if len({(detector.fit, detector.n_frames) for detector in detectors}) != 1:
         raise DfdError("an ensemble over one data set needs detectors of one input size.")
-    size, manifest = detectors[0].image_size, dataset.manifest
+    fit, manifest = detectors[0].fit, dataset.manifest
     seen = np.any([in_training(detector, manifest) for detector in detectors], axis=0)
     progress = tqdm(make_loader(dataset, batch_size), "predicting", leave=False, disable=len(dataset) < 2000)
     batches = (
-        DecodedRows(manifest.iloc[batch["index"].numpy()], {size: batch["image"]}) for batch in progress
+        DecodedRows(manifest.iloc[batch["index"].numpy()], {fit: batch["image"]}) for batch in progress
     )
     tables = list(judge_rows([folded(detector, len(dataset)) for detector in detectors], batches, tta))
     if not tables:

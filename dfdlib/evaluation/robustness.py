@@ -182,15 +182,15 @@ def _judge_versions(
 
     Logits 0 are of the unmodified images; those of rows that cannot be read are NaN.
     """
-    files, sizes = files_of(table), sorted({detector.image_size for detector in detectors.values()})
+    files, fits = files_of(table), sorted({detector.fit for detector in detectors.values()})
     shape = 1 + len(applied), len(table)
     logits = {name: np.full(shape, np.nan, np.float32) for name in detectors}
     errors: dict[int, str] = {}
-    bytes_of_one = shape[0] * sum(3 * size**2 for size in sizes)
+    bytes_of_one = shape[0] * sum(3 * size**2 for size, _ in fits)
     n_at_once = int(np.clip(_BYTES_AT_ONCE // bytes_of_one, 1, _MOST_AT_ONCE))
     quick = {name: folded(detector, shape[0] * len(table)) for name, detector in detectors.items()}
 
-    made = read_ahead(lambda file: _versions(file, applied, sizes), files, workers, n_at_once)
+    made = read_ahead(lambda file: _versions(file, applied, fits), files, workers, n_at_once)
     few = len(table) < 200
     progress = iter(tqdm(made, "degrading", len(table), leave=False, unit="image", disable=few))
     for start in range(0, len(table), n_at_once):
@@ -198,15 +198,15 @@ def _judge_versions(
         errors |= {row: one for row, one in found.items() if isinstance(one, str)}
         images = {row: one for row, one in found.items() if row not in errors}
         for name, detector in quick.items() if images else ():
-            pixels = np.stack([one[detector.image_size] for one in images.values()], axis=1)
+            pixels = np.stack([one[detector.fit] for one in images.values()], axis=1)
             for version, batch in enumerate(torch.from_numpy(pixels).movedim(-1, -3)):
                 logits[name][version, list(images)] = judge(detector, batch).fake.numpy()
     return logits, errors
 
 
 def _versions(
-    path: Path, applied: Sequence[tuple[Degradation, float]], sizes: Sequence[int]
-) -> dict[int, np.ndarray] | str:
+    path: Path, applied: Sequence[tuple[Degradation, float]], fits: Sequence[tuple[int, str]]
+) -> dict[tuple[int, str], np.ndarray] | str:
     """Return the image and its degraded versions fitted to each size S, uint8 [1 + len(applied), S, S, 3].
 
     Where the file cannot be read, return why. The unmodified image is fitted as by `predict`, large JPEGs from a part
@@ -214,7 +214,7 @@ def _versions(
     """
     try:
         picture = read_picture(path)
-        fitted = {size: [picture.fitted(size)] for size in sizes}
+        fitted = {fit: [picture.fitted(*fit)] for fit in fits}
         image = picture.pixels
     except ImageError as error:
         return str(error)
@@ -225,6 +225,6 @@ def _versions(
                 f"the degradation in `{degradation.unit}` makes {degraded.dtype} {degraded.shape} of an image; "
                 "it must return uint8 [H, W, 3]."
             )
-        for size in sizes:
-            fitted[size].append(fit_image(degraded, size))
-    return {size: np.stack(images) for size, images in fitted.items()}
+        for fit in fits:
+            fitted[fit].append(fit_image(degraded, *fit))
+    return {fit: np.stack(images) for fit, images in fitted.items()}

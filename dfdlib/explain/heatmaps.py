@@ -172,7 +172,7 @@ def explain_files(
         rows.append(row)
         try:
             picture = read_picture(file)
-            fitted = [picture.fitted(detector.image_size) for detector in detectors]
+            fitted = [picture.fitted(*detector.fit) for detector in detectors]
             image = picture.pixels
         except ImageError as error:
             row["error"] = str(error)

@@ -1,9 +1,9 @@
-"""Surgery on timm backbones: more input channels, another stride, early maps alone, and the stage of each weight."""
+"""Surgery on timm backbones: more input channels, another stride, and the stage of each weight."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dfdlib.core.errors import DfdError
 
@@ -31,55 +31,21 @@ def set_stem_stride(backbone: nn.Module, stride: int) -> None:
     first_convolution(backbone).stride = (stride, stride)
 
 
-class Truncated(nn.Module):
-    """The first feature maps of a timm backbone.
-
-    Traces of manipulation are local, and the early maps of a network keep them apart: classifiers cut off
-    after a few blocks generalise better and cost a fraction (Chai et al. 2020, arXiv:2008.10588).
-    """
-
-    def __init__(self, model: nn.Module, stages: int) -> None:
-        """Keep the first `stages` feature maps of a timm model.
-
-        Raises:
-            DfdError: The backbone has fewer maps, or cannot be cut.
-        """
-        super().__init__()
-        info = list(model.feature_info)
-        if not hasattr(model, "prune_intermediate_layers"):
-            raise DfdError(f"{type(model).__name__} cannot be cut; use stages=0 or another backbone.")
-        if stages > len(info):
-            raise DfdError(f"`stages` is {stages}, and this backbone has {len(info)}; use 0 to keep all.")
-        self._index = stages - 1
-        self.last_module, self.num_features = info[self._index]["module"], info[self._index]["num_chs"]
-        model.prune_intermediate_layers([self._index], prune_norm=True, prune_head=True)
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images [B, C, H, W] to the last kept map, [B, F, h, w]."""
-        maps = self.model.forward_intermediates(
-            images, indices=[self._index], stop_early=True, intermediates_only=True, output_fmt="NCHW"
-        )
-        return maps[-1]
-
-
 def stage_of(backbone: nn.Module) -> dict[str, int]:
     """Return the stage of each parameter of a timm backbone, by name, counted from the image.
 
     A stage ends with one of timm's feature maps; what follows the last one is a stage of its own.
     """
-    inner = backbone.model if isinstance(backbone, Truncated) else backbone
-    prefix = "model." if isinstance(backbone, Truncated) else ""
-    ends = [info["module"] for info in inner.feature_info]
+    ends = [info["module"] for info in backbone.feature_info]
     stages, stage, inside = {}, 0, False
-    for module_name, module in inner.named_modules():  # in the order of their definition
+    for module_name, module in backbone.named_modules():  # in the order of their definition
         within = stage < len(ends) and f"{module_name}.".startswith(f"{ends[stage]}.")
         if inside and not within:
             stage += 1
             within = stage < len(ends) and f"{module_name}.".startswith(f"{ends[stage]}.")
         inside = within
         for name, _ in module.named_parameters(module_name, recurse=False):
-            stages[prefix + name] = stage
+            stages[name] = stage
     return stages
 
 

@@ -37,7 +37,7 @@ class CnnLstm(nn.Module):
             layers: Layers of the LSTM.
             bidirectional: Look at the clip from both ends.
             drop_rate: Dropout between the layers of the LSTM and before the heads.
-            frame_switches: Further arguments of `TimmNetwork`, such as `residual`, `stages` and `weights`.
+            frame_switches: Further arguments of `TimmNetwork`, such as `residual`.
         """
         super().__init__()
         self.frames = TimmNetwork(backbone, **frame_switches)

@@ -53,6 +53,11 @@ class Detector:
         return next((weight.device for weight in self.network.parameters()), torch.device("cpu"))
 
     @property
+    def fit(self) -> tuple[int, str]:
+        """How images are fitted for it: side in pixels and interpolation, see `picture.fit_image`."""
+        return self.image_size, self.interpolation
+
+    @property
     def target_layer(self) -> str:
         """Dotted name of the network's last feature map, which Grad-CAM looks at."""
         return self.network.target_layer
@@ -98,6 +103,10 @@ def create_network(name: str, **arguments: Any) -> nn.Module:
     """Build a network by name. Raises `DfdError` for an unknown name or arguments that do not fit it."""
     if name not in NETWORKS:
         raise unknown("network", name, NETWORKS)
+    if arguments.pop("stages", 0):
+        raise DfdError(
+            "this backbone was cut short (`stages`), as dfdlib 0.1 did; train again, or use it with 0.1."
+        )
     try:
         return NETWORKS[name](**arguments)
     except TypeError as error:
@@ -106,13 +115,15 @@ def create_network(name: str, **arguments: Any) -> nn.Module:
 
 def create_detector(
     backbone: str,
-    image_size: int,
+    image_size: int = 0,
     categories: Sequence[str] = (),
     pretrained: str = "auto",
     weights: str = "",
     seed: int = 0,
     n_frames: int = 0,
     fallback: str = "",
+    largest_side: int = 0,
+    interpolation: str = "",
     **switches: Any,
 ) -> Detector:
     """Build a detector: real/fake, and the category too where categories are given.
@@ -120,39 +131,37 @@ def create_detector(
     Args:
         backbone: Any timm model name (`tf_efficientnetv2_b0` is small enough for a CPU), or `cnn` for
             `networks.CustomCnn`.
-        image_size: Side of the square input in pixels; 0 for what the backbone's weights were trained at.
+        image_size: Side of the square input in pixels; 0 for what the backbone's weights were trained at, or
+            `largest_side` where that is smaller.
         categories: Names of the categories; fewer than two make a detector without a category head.
         pretrained: `auto` or `none`, see `weights.create_backbone`.
         weights: A local file of backbone weights.
         seed: Draws the weights that start at random.
         n_frames: Frames of a clip, for `clip_network.CnnLstm` over the backbone; 0 for single images.
         fallback: The backbone to take where pretrained weights of the wanted one cannot be had.
+        largest_side: The images' own size, see `dataset.typical_side`; 0 for any.
+        interpolation: `bilinear` or `bicubic`, where it is not to be that of the backbone's weights.
         switches: Further arguments of the network, such as `residual` and `stem_stride`.
 
     Raises:
         DfdError: Unknown backbone, or weights that do not fit.
     """
     categories = tuple(categories) if len(categories) > 1 else ()
+    arguments: dict[str, Any] = {"n_categories": len(categories), **switches}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if backbone == "cnn":
-            arguments = {"n_categories": len(categories), **switches}
-            network = create_network("cnn", **arguments)
-            return Detector(network, "cnn", arguments, image_size or CNN_SIZE, categories)
-        found = create_backbone(backbone, pretrained, weights, fallback)
-        trained = found.origin != SCRATCH
-        prepared = preprocessing_of(found.name) if trained else IMAGENET
-        arguments = {"backbone": found.name, "n_categories": len(categories), **switches}
-        arguments = {"mean": list(prepared.mean), "std": list(prepared.std)} | arguments
-        kind = "cnn-lstm" if n_frames else "timm"
-        network = create_network(kind, **arguments, module=found.module if trained else None)
+            kind, origin, prepared = "cnn", SCRATCH, IMAGENET._replace(image_size=CNN_SIZE)
+            network = create_network(kind, **arguments)
+        else:
+            found = create_backbone(backbone, pretrained, weights, fallback)
+            kind, origin = "cnn-lstm" if n_frames else "timm", found.origin
+            prepared = IMAGENET if origin == SCRATCH else preprocessing_of(found.name)
+            look = {"mean": list(prepared.mean), "std": list(prepared.std)}
+            arguments = {"backbone": found.name, **look, **arguments}
+            network = create_network(kind, **arguments, module=None if origin == SCRATCH else found.module)
+    size = image_size or min(prepared.image_size, largest_side or prepared.image_size)
+    interpolation = interpolation or prepared.interpolation
     return Detector(
-        network,
-        kind,
-        arguments,
-        image_size or prepared.image_size,
-        categories,
-        n_frames,
-        origin=found.origin,
-        interpolation=prepared.interpolation,
+        network, kind, arguments, size, categories, n_frames, origin=origin, interpolation=interpolation
     )

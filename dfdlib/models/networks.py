@@ -12,7 +12,7 @@ from timm.layers.cbam import CbamModule
 from torch import Tensor, nn
 
 from dfdlib.core.errors import DfdError
-from dfdlib.models.backbones import Truncated, set_stem_stride, widen_stem
+from dfdlib.models.backbones import set_stem_stride, widen_stem
 from dfdlib.models.weights import IMAGENET, new_model
 
 
@@ -85,36 +85,6 @@ def _scaled(images: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return pixels.permute(0, 3, 1, 2)
 
 
-class ContextHead(nn.Module):
-    """A category head on an early feature map, whose units see too little to know an object.
-
-    Three strided pairs of convolutions widen what is seen to the whole image at little cost; the image itself,
-    reduced to the size of the map, stands beside features that were learned for traces. What is where in a grid
-    of 4 x 4 is kept: an average over the image forgets that wheels are below, and trusts what was pasted.
-    """
-
-    def __init__(self, n_features: int, n_categories: int) -> None:
-        """Map features [B, F, h, w] and images [B, C, H, W] to logits."""
-        super().__init__()
-        layers: list[nn.Module] = []
-        for narrow, wide in pairwise([n_features + 3, 128, 192, 256]):
-            for n_in, stride in ((narrow, 2), (wide, 1)):
-                layers += [
-                    nn.Conv2d(n_in, wide, 3, stride, 1, bias=False),
-                    nn.BatchNorm2d(wide),
-                    nn.SiLU(inplace=True),
-                ]
-        self.widen = nn.Sequential(*layers)
-        layers = [nn.Conv2d(256, 64, 1, bias=False), nn.BatchNorm2d(64), nn.SiLU(inplace=True)]
-        self.narrow = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten())
-        self.classify = nn.Sequential(nn.Dropout(0.5), nn.Linear(64 * 4 * 4, n_categories))
-
-    def forward(self, features: Tensor, images: Tensor) -> Tensor:
-        """Return logits [B, n_categories]; of the images, the first three channels are looked at."""
-        small = F.adaptive_avg_pool2d(images[:, :3], features.shape[-2:])
-        return self.classify(self.narrow(self.widen(torch.cat([features, small], 1))))
-
-
 class Heads(nn.Module):
     """A real/fake head and, given categories, a category head beside it, each one linear layer."""
 
@@ -141,7 +111,6 @@ class TimmNetwork(nn.Module):
         n_categories: int = 0,
         residual: bool = False,
         stem_stride: int = 0,
-        stages: int = 0,
         attention: bool = False,
         mean: Sequence[float] = IMAGENET.mean,
         std: Sequence[float] = IMAGENET.std,
@@ -155,7 +124,6 @@ class TimmNetwork(nn.Module):
             n_categories: Size of the category head; 0 for none.
             residual: Add `HighPassResidual` channels to RGB.
             stem_stride: Stride of the first convolution; 0 leaves it.
-            stages: Feature maps of the backbone to keep, see `Truncated`; 0 keeps all of it.
             attention: Weigh channels and places of the last feature map by CBAM (Woo et al. 2018,
                 arXiv:1807.06521).
             mean: Mean of RGB pixels in [0, 1].
@@ -172,8 +140,6 @@ class TimmNetwork(nn.Module):
             set_stem_stride(self.backbone, stem_stride)
         if residual:
             widen_stem(self.backbone, extra_channels=3, trained=module is not None)
-        if stages:
-            self.backbone = Truncated(self.backbone, stages)
         self.normalize = Normalize(mean, std, residual)
         if attention and hasattr(self.backbone, "patch_embed"):
             raise DfdError(
@@ -181,40 +147,23 @@ class TimmNetwork(nn.Module):
             )
         self.attention = CbamModule(self.backbone.num_features) if attention else None
         n_features = getattr(self.backbone, "head_hidden_size", None) or self.backbone.num_features
-        self.context = ContextHead(n_features, n_categories) if stages and n_categories else None
-        self.heads = Heads(n_features, 0 if stages else n_categories, drop_rate)
+        self.heads = Heads(n_features, n_categories, drop_rate)
 
     @property
     def target_layer(self) -> str:
         """Dotted name of the last feature map."""
         if self.attention is not None:
             return "attention"
-        if isinstance(self.backbone, Truncated):
-            return f"backbone.model.{self.backbone.last_module}"
         return f"backbone.{self.backbone.feature_info[-1]['module']}"
 
     def embed(self, images: Tensor) -> Tensor:
         """Map images [B, 3, H, W], uint8 or float in [0, 1], to features [B, F], as the heads take them."""
-        return self._pool(self._map(self.normalize(images)))
+        features = self.backbone.forward_features(self.normalize(images))
+        return self.backbone.forward_head(features if self.attention is None else self.attention(features))
 
     def forward(self, images: Tensor) -> Logits:
         """Map images [B, 3, H, W], uint8 or float in [0, 1], to `Logits`."""
-        inputs = self.normalize(images)
-        features = self._map(inputs)
-        logits = self.heads(self._pool(features))
-        if self.context is None:
-            return logits
-        return Logits(logits.fake, self.context(features, inputs).float())
-
-    def _map(self, inputs: Tensor) -> Tensor:
-        truncated = isinstance(self.backbone, Truncated)
-        features = self.backbone(inputs) if truncated else self.backbone.forward_features(inputs)
-        return features if self.attention is None else self.attention(features)
-
-    def _pool(self, features: Tensor) -> Tensor:
-        if isinstance(self.backbone, Truncated):
-            return features.mean((2, 3))
-        return self.backbone.forward_head(features)
+        return self.heads(self.embed(images))
 
 
 class CustomCnn(nn.Module):

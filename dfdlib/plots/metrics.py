@@ -1,4 +1,4 @@
-"""Figures of judgement: calibration, metrics with their intervals, comparisons."""
+"""Figures of judgement: calibration."""
 
 from __future__ import annotations
 

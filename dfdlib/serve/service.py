@@ -136,7 +136,7 @@ class Service:
         }
         if explained is not None:
             detector = self.models[explained]
-            pixels = upload.picture.fitted(detector.image_size)[None]
+            pixels = upload.picture.fitted(*detector.fit)[None]
             heat = explain_images(detector, pixels, "predicted").heatmap[0]
             answer["dynamic_grad_cam"], answer["heatmap"] = _pictures(upload.picture.pixels, heat)
         return answer

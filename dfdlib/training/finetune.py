@@ -110,7 +110,7 @@ def with_feedback(dataset: ImageDataset, reported: pd.DataFrame) -> tuple[ImageD
         )
     new = new.assign(split="train")
     both = pd.concat([dataset.manifest.astype(object), new.astype(object)], ignore_index=True)
-    return ImageDataset(both, dataset.size, dataset.categories), new
+    return ImageDataset(both, dataset.fit, dataset.categories), new
 
 
 def before_and_after(

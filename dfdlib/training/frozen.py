@@ -63,14 +63,14 @@ def fit_frozen(
 
     Raises:
         DfdError: As `fit`, or the detector's heads look at more than its features, or `config` asks for
-            self-blended images, whose labels differ from those of the images that they are made of. After an
-            error the detector is unchanged.
+            self-blended images, whose labels differ from those of the images that they are made of. If the
+            loss is not finite, the detector stays unchanged.
     """
     network, out_dir = detector.network, Path(out_dir)
-    if not hasattr(network, "embed") or network.context is not None:
-        raise DfdError("frozen features need a whole timm backbone; set stages=0, or use training.fit.")
+    if not hasattr(network, "embed"):
+        raise DfdError("frozen features need a timm backbone; use dfdlib.fit for this detector.")
     if config.self_blend:
-        raise DfdError("frozen features cannot be self-blended; set self_blend=0, or use training.fit.")
+        raise DfdError("frozen features cannot be self-blended; set self_blend=0, or use dfdlib.fit.")
     check_classes(train, val)
     keep_freed_memory()
     with alone_in(out_dir):

@@ -127,7 +127,7 @@ class TrainConfig(Settings):
     mixup: Weight = 0.0
     """Alpha of mixup (Zhang et al. 2018): batches are blended with themselves; 0 turns it off."""
     precision: Precision = "auto"
-    """`auto` times fp32 against half precision for a second and takes the faster one."""
+    """`auto` takes what the machine can do, see `precision.choose_precision`."""
     ema_decay: Share = 0.0
     """Decay of an exponential moving average of the weights that is evaluated instead; 0 turns it off."""
     monitor: Literal["auc", "loss"] = "auc"

@@ -48,7 +48,7 @@ def test_the_same_seed_draws_the_same_files_and_the_number_of_processes_does_not
 ):
     monkeypatch.setenv("DFD_DATA_DIR", str(tmp_path))
     again = demo_manifest(n_images=240, size=64, workers=1)
-    pd.testing.assert_frame_equal(again, demo)
+    pd.testing.assert_frame_equal(again.drop(columns="root"), demo.drop(columns="root"))
     for path in demo["path"][::37]:
         assert (root_of(again) / path).read_bytes() == (root_of(demo) / path).read_bytes()
     other = demo_manifest(n_images=20, size=64, seed=1)
