@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 ARGS ?=
 BIN := $(VENV)/bin
-DEMO := reports/04-multitask-effv2
+DEMO := reports/demo
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-hard report lab lint format refresh bench clean
@@ -12,15 +12,17 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: pyproject.toml
+	@echo "Installing dfdlib and its packages into $(VENV): about 7 GB with the usual PyTorch, 2 GB with the one for CPUs (README)."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[notebooks,test]'
 	@touch $@
 
-demo: $(VENV)/.installed ## Train and judge a detector on the demo set (notebook 04); ARGS="-p epochs 20" for the full run
+demo: $(VENV)/.installed ## Train and judge a detector on the demo set (notebook 04); ARGS="-p epochs 6" for more
 	@mkdir -p $(DEMO)
-	$(BIN)/papermill notebooks/04-multitask-effv2.ipynb $(DEMO)/04-multitask-effv2.ipynb --log-output $(ARGS)
-	@echo; echo "Figures, metrics.json and the executed notebook are in $(DEMO)/:"; ls $(DEMO)
+	@echo "Running notebook 04 on the demo set, which is drawn first: a few minutes on two CPU cores."
+	$(BIN)/papermill notebooks/04-multitask-effv2.ipynb $(DEMO)/04-multitask-effv2.ipynb --log-output --no-progress-bar -p out_dir $(DEMO) $(ARGS)
+	@echo; $(BIN)/python -m dfdlib.reports.summary $(DEMO)
 
 test: $(VENV)/.installed ## Lint, then test the library and the notebooks
 	$(BIN)/ruff check .
@@ -38,7 +40,7 @@ format: $(VENV)/.installed ## Format the code and mend what ruff can mend
 refresh: $(VENV)/.installed ## Run the notebooks with their defaults and store the outputs in them
 	$(BIN)/python tests/refresh_notebooks.py
 
-report: $(VENV)/.installed ## Run all notebooks, then build reports/index.html; goes on after a failure
+report: $(VENV)/.installed ## Run all notebooks, then build reports/index.html; continues after a failure
 	$(BIN)/dfd report $(ARGS)
 
 test-hard: $(VENV)/.installed ## The long tests: every format, damage by the thousand

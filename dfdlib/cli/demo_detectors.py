@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,22 @@ from dfdlib.cli.outcome import save_outcome
 from dfdlib.core import paths
 from dfdlib.data.dataset import ImageDataset
 from dfdlib.data.manifest import categories_of
-from dfdlib.demo.sets import DEMO_IMAGES, DEMO_SIZE, demo_manifest
+from dfdlib.demo.sets import DEMO_SIZE, demo_manifest
 from dfdlib.models.detector import create_detector
 from dfdlib.models.weights import FALLBACK
 from dfdlib.training.loop import BEST, fit
 from dfdlib.training.settings import TrainConfig
 
-NOTICE = "These are demo detectors: trained for minutes on drawn images, they know nothing of photographs."
+_IMAGES = 1200
 _VERSION = 2
 """Raised whenever the training below changes."""
 _KINDS: dict[str, tuple[str, dict[str, Any]]] = {
-    "custom-cnn": ("cnn", {"epochs": 3, "learning_rate": 2e-3, "batch_size": 16}),
+    "custom-cnn": ("cnn", {"epochs": 2, "learning_rate": 2e-3, "batch_size": 16}),
     "efficientnet-lite0": (FALLBACK, {"epochs": 1}),
 }
 
 
-def demo_detectors(images: int = DEMO_IMAGES, **changed: Any) -> dict[str, Path]:
+def demo_detectors(images: int = _IMAGES, **changed: Any) -> dict[str, Path]:
     """Train a custom CNN and an EfficientNet-Lite0 on the demo set, or find those of an earlier call.
 
     Args:
@@ -58,3 +59,7 @@ def _train(manifest: pd.DataFrame, backbone: str, config: TrainConfig, folder: P
     dataset = ImageDataset(manifest, detector.fit, categories)
     history = fit(detector, dataset.split("train"), dataset.split("val"), config, folder)
     save_outcome(folder.name, config, folder, detector, dataset, history)
+
+
+if __name__ == "__main__":
+    print(json.dumps({name: str(file) for name, file in demo_detectors().items()}))

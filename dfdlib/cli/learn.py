@@ -246,10 +246,15 @@ def finetune(
 
 
 def load_detectors(paths: Iterable[str]) -> list[Detector]:
-    """Load detectors, in order."""
+    """Load detectors, in order; say what their user must know before all else."""
     from dfdlib.models.checkpoint import load_detector
 
-    return [load_detector(path) for path in paths]
+    detectors = []
+    for path in paths:
+        detectors.append(load_detector(path))
+        if detectors[-1].limits:
+            print(f"note: {path}: {detectors[-1].limits}", file=sys.stderr)
+    return detectors
 
 
 def _labelled_images(path: str, split: str | None, detector: Detector) -> ImageDataset:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
+import atexit
 import glob
+import json
 import os
+import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dfdlib.models.detector import Detector
+    from dfdlib.serve.service import Service
 
 _COLUMNS = ["path", "label", "category", "split", "group", "generator"]
 
@@ -95,6 +99,9 @@ def _judge_one(
         raise DfdError(row["error"])
     result = {"decision": row["predicted"].upper(), "probability": round(row["p_fake"], 6)}
     result["verdict"] = row["verdict"]
+    limits = " ".join(sorted({detector.limits for detector in detectors if detector.limits}))
+    if limits:
+        result["notice"] = limits
     if "predicted_category" in row:
         confidence = round(row["category_confidence"], 6)
         result |= {"category": row["predicted_category"], "category_confidence": confidence}
@@ -186,21 +193,47 @@ def serve(
     from dfdlib.core import paths
     from dfdlib.serve.feedback import FeedbackStore
 
-    files, notice = [Path(file) for file in model], ""
-    if files:
-        names = model_names(files)
+    service = Service({}, preparing="The demo detectors are being prepared; this takes a minute or two.")
+    if model:
+        service.ready(*_named(model))
     else:
-        from dfdlib.cli.demo_detectors import NOTICE, demo_detectors
-
-        with contextlib.redirect_stdout(sys.stderr):
-            found = demo_detectors()
-        names, files, notice = list(found), list(found.values()), NOTICE
-    models = dict(zip(names, load_detectors(map(str, files)), strict=True))
-    folders = {name: file.parent for name, file in zip(names, files, strict=True)}
+        _prepare_demo(service)
     store = FeedbackStore(feedback or paths.data_root() / "feedback.db")
-    app = create_app(Service(models, folders, notice), store, origin, max_mb * 2**20)
-    print(f"serving {', '.join(names)} on http://{host}:{port}", file=sys.stderr)
-    run_server(app, host, port)
+    print(f"serving {', '.join(service.models) or 'demo detectors'} on http://{host}:{port}", file=sys.stderr)
+    run_server(create_app(service, store, origin, max_mb * 2**20), host, port)
+
+
+def _named(model: Sequence[str]) -> tuple[dict[str, Detector], dict[str, Path]]:
+    """Return detectors and their folders by the names that users see."""
+    files = [Path(file) for file in model]
+    names = model_names(files)
+    folders = {name: file.parent for name, file in zip(names, files, strict=True)}
+    return dict(zip(names, load_detectors(model), strict=True)), folders
+
+
+def _prepare_demo(service: Service) -> None:
+    """Train the demo detectors in a process of their own, whose last line the page shows, and serve them then."""
+    command = [sys.executable, "-m", "dfdlib.cli.demo_detectors"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def follow() -> None:
+        lines = []
+        for line in process.stdout or ():
+            lines.append(line.strip())
+            print(line, end="", file=sys.stderr)
+            if not line.startswith("{"):
+                service.preparing = f"The demo detectors are being prepared: {line.strip()}."
+        if process.wait():
+            service.preparing = (
+                f"The demo detectors could not be prepared: {lines[-1] if lines else 'no reason given'}"
+            )
+            return
+        files = {name: Path(file) for name, file in json.loads(lines[-1]).items()}
+        detectors = dict(zip(files, load_detectors([str(file) for file in files.values()]), strict=True))
+        service.ready(detectors, {name: file.parent for name, file in files.items()})
+
+    atexit.register(process.terminate)
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def report(*, only: Names = None, build_only: bool = False, out: str = "") -> str:

@@ -11,12 +11,12 @@ from typing import Protocol
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from dfdlib.core.errors import ImageError
 from dfdlib.core.files import atomic_path, write_json
 from dfdlib.core.parallel import read_ahead
 from dfdlib.core.paths import cache_root
+from dfdlib.core.progress import Progress
 from dfdlib.data.manifest import files_of
 
 CACHE_LIMIT_BYTES = 8 * 2**30
@@ -90,7 +90,7 @@ def _decode_all(
 
     ahead = max(1, _BYTES_AHEAD // int(np.prod(reader.shape)))
     decoded = read_ahead(decode, files_of(manifest), workers, ahead)
-    progress = tqdm(decoded, f"decoding {reader.kind}s", n, unit=reader.kind, disable=n < 500)
+    progress = Progress(decoded, f"decoding {reader.kind}s", n, unit=reader.kind, disable=n < 500)
     for row, (path, image) in enumerate(zip(manifest["path"], progress, strict=True)):
         if isinstance(image, ImageError):
             errors.append((path, str(image)))

@@ -55,7 +55,7 @@ class ClipDataset(ImageDataset):
         Raises:
             DfdError: The clips do not fit the cache.
         """
-        if self._pixels is None:
+        if not self.is_cached:
             raise DfdError("the clips do not fit the cache; take fewer or shorter ones for single frames.")
         n, t = len(self.manifest), self.n_frames
         manifest = self.manifest.loc[self.manifest.index.repeat(t)].reset_index(drop=True)

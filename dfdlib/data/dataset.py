@@ -128,6 +128,11 @@ class ImageDataset(Dataset):
         """Return the images of one split, `train`, `val` or `test`; it may be empty."""
         return self.subset((self.manifest["split"] == name).to_numpy())
 
+    @property
+    def is_cached(self) -> bool:
+        """Whether the decoded images are on disk; otherwise each batch decodes its files."""
+        return self._pixels is not None
+
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.manifest)
@@ -148,7 +153,7 @@ class ImageDataset(Dataset):
     def batch(self, indices: Sequence[int]) -> Batch:
         """Return the images at several positions together, many times faster than one by one."""
         positions = np.asarray(indices, np.int64)
-        if self._pixels is not None:
+        if self.is_cached:
             images = self._pixels[self._rows[positions]]
         else:
             images = np.stack([self._reader(file) for file in files_of(self.manifest.iloc[positions])])

@@ -13,10 +13,10 @@ import pandas as pd
 from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from tqdm.auto import tqdm
 
 from dfdlib.core.errors import ImageError
 from dfdlib.core.parallel import read_ahead
+from dfdlib.core.progress import Progress
 from dfdlib.data.manifest import files_of
 from dfdlib.images.decode import decode_image
 
@@ -43,7 +43,7 @@ def image_facts(manifest: pd.DataFrame, workers: int = 0) -> tuple[pd.DataFrame,
     """
     n, errors, rows = len(manifest), [], []
     found = read_ahead(_facts, files_of(manifest), workers)
-    progress = tqdm(found, "auditing", n, unit="image", disable=n < 500)
+    progress = Progress(found, "auditing", n, unit="image", disable=n < 500)
     for path, facts in zip(manifest["path"], progress, strict=True):
         if isinstance(facts, str):
             errors.append((path, facts))

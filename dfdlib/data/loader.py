@@ -72,7 +72,7 @@ def make_loader(
         batch_size=batch_size,
         sampler=sampler,
         drop_last=sampler is not None and len(sampler) >= batch_size,
-        num_workers=worker_count(workers) if dataset._pixels is None else 0,
+        num_workers=0 if dataset.is_cached else worker_count(workers),
         collate_fn=_unchanged,
         pin_memory=torch.cuda.is_available(),
     )

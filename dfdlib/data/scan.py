@@ -18,7 +18,7 @@ from dfdlib.core.errors import DfdError
 from dfdlib.data.layouts import LABEL_WORDS, SPLIT_WORDS, Place, read_places
 from dfdlib.data.manifest import LABELS, leaves_root, prepare, read_manifest
 from dfdlib.images.decode import IMAGE_SUFFIXES
-from dfdlib.images.video import VIDEO_SUFFIXES, _is_image, _natural
+from dfdlib.images.video import VIDEO_SUFFIXES, is_image_name, natural_order
 
 _IDS = re.compile(r"(\d+)(?:_(\d+))?(?:__.*)?")
 
@@ -57,7 +57,7 @@ def video_files(root: str | Path) -> list[Path]:
         file for file in Path(root).rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()
     ]
     shown = [file for file in found if not any(part.startswith(".") for part in file.relative_to(root).parts)]
-    return sorted(shown, key=_natural)
+    return sorted(shown, key=natural_order)
 
 
 def has_videos(root: str | Path) -> bool:
@@ -75,7 +75,7 @@ def _find(root: Path) -> list[str]:
         found += [str(below / entry) for entry in shown if Path(entry).suffix.lower() in VIDEO_SUFFIXES]
         word = below.name.lower()
         is_clip = below.name and word not in LABEL_WORDS and word not in SPLIT_WORDS
-        if is_clip and not names and shown and all(map(_is_image, shown)):
+        if is_clip and not names and shown and all(map(is_image_name, shown)):
             found.append(str(below))
     return sorted(found)
 

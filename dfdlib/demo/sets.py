@@ -17,11 +17,11 @@ import cv2
 import joblib
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from dfdlib.core import paths
 from dfdlib.core.errors import DfdError, ImageError
 from dfdlib.core.files import WriteError, atomic_folder, write_csv
+from dfdlib.core.progress import Progress
 from dfdlib.data.manifest import files_of, read_manifest, write_manifest
 from dfdlib.data.scan import scan_images
 from dfdlib.data.splits import assign_splits
@@ -108,7 +108,7 @@ def _make_set(
     with atomic_folder(root) as unfinished:
         run = joblib.Parallel(n_jobs=workers or joblib.cpu_count(), return_as="generator", batch_size=16)
         pairs = run(joblib.delayed(make_pair)(i, unfinished, seed=seed) for i in range(n_pairs))
-        rows = [row for pair in tqdm(pairs, title, total=n_pairs, unit="pair") for row in pair]
+        rows = [row for pair in Progress(pairs, title, total=n_pairs, unit="pair") for row in pair]
         table = pd.DataFrame(rows)
         broken = table["error"].notna() if "error" in table else pd.Series(False, table.index)
         manifest = table[~broken].drop(columns="error", errors="ignore").reset_index(drop=True)

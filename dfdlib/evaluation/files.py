@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from tqdm.auto import tqdm
 
 from dfdlib.core.errors import DfdError, ImageError
 from dfdlib.core.files import WriteError, write_json
 from dfdlib.core.parallel import read_ahead
 from dfdlib.core.paths import remedy
+from dfdlib.core.progress import Progress
 from dfdlib.data.manifest import files_of, fingerprint
 from dfdlib.evaluation.predictions import DecodedRows, judge_rows
 from dfdlib.evaluation.tables import public_table
@@ -129,7 +129,9 @@ def predict_files(
     done, unreadable = _resumable(unfinished, notes, identity), []
     write_json(notes, identity)
     quick = [folded(detector, len(manifest) - done) for detector in detectors]
-    bar = tqdm(desc="predicting", total=len(manifest), initial=done, unit="file", disable=len(manifest) < 200)
+    bar = Progress(
+        desc="predicting", total=len(manifest), initial=done, unit="file", disable=len(manifest) < 200
+    )
     try:
         with unfinished.open("a", newline="", encoding="utf-8") as stream, bar:
             for table in judge_files(quick, manifest.iloc[done:], **settings):

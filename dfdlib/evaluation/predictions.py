@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from dfdlib.core.errors import DfdError
+from dfdlib.core.progress import Progress
 from dfdlib.data.dataset import ImageDataset
 from dfdlib.data.loader import make_loader
 from dfdlib.data.manifest import content_digests
@@ -102,7 +102,9 @@ def predict_ensemble(
         raise DfdError("an ensemble over one data set needs detectors of one input size.")
     fit, manifest = detectors[0].fit, dataset.manifest
     seen = np.any([in_training(detector, manifest) for detector in detectors], axis=0)
-    progress = tqdm(make_loader(dataset, batch_size), "predicting", leave=False, disable=len(dataset) < 2000)
+    progress = Progress(
+        make_loader(dataset, batch_size), "predicting", leave=False, disable=len(dataset) < 2000
+    )
     batches = (
         DecodedRows(manifest.iloc[batch["index"].numpy()], {fit: batch["image"]}) for batch in progress
     )

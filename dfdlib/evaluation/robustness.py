@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from tqdm.auto import tqdm
 
 from dfdlib.core.errors import DfdError, ImageError
 from dfdlib.core.parallel import read_ahead
+from dfdlib.core.progress import Progress
 from dfdlib.data.manifest import files_of, subsample
 from dfdlib.evaluation.bootstrap import bootstrap_metrics, check_resampling, with_ends
 from dfdlib.evaluation.tables import predictions_table
@@ -192,7 +192,7 @@ def _judge_versions(
 
     made = read_ahead(lambda file: _versions(file, applied, fits), files, workers, n_at_once)
     few = len(table) < 200
-    progress = iter(tqdm(made, "degrading", len(table), leave=False, unit="image", disable=few))
+    progress = iter(Progress(made, "degrading", len(table), leave=False, unit="image", disable=few))
     for start in range(0, len(table), n_at_once):
         found = dict(enumerate(islice(progress, n_at_once), start))
         errors |= {row: one for row, one in found.items() if isinstance(one, str)}

@@ -21,7 +21,7 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # damage is reported by o
 
 VIDEO_SUFFIXES = frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv"))
 _LONGEST = 10_000_000
-"""Frames; a header that states more is not believed."""
+"""Frames; where a header states more, this many are assumed."""
 
 
 def read_frames(path: str | Path, n_frames: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -29,7 +29,7 @@ def read_frames(path: str | Path, n_frames: int, max_pixels: int = MAX_PIXELS) -
 
     Args:
         path: A video file, or a folder of images.
-        n_frames: How many; a shorter video repeats frames.
+        n_frames: How many; frames of a shorter video are repeated.
         max_pixels: Frames above this are refused.
 
     Returns:
@@ -54,7 +54,7 @@ def read_frames(path: str | Path, n_frames: int, max_pixels: int = MAX_PIXELS) -
 
 
 def read_subject(path: str | Path, n_frames: int, faces: FaceDetector | None = None) -> list[np.ndarray]:
-    """Read frames of a video, cropped to the main face where a detector of faces is given.
+    """Read frames of a video, cropped to the main face where a face detector is given.
 
     Args:
         path: A video file, or a folder of images.
@@ -77,7 +77,7 @@ def read_subject(path: str | Path, n_frames: int, faces: FaceDetector | None = N
 
 
 def _spread(path: Path, n_frames: int, total: int) -> list[np.ndarray]:
-    """Read frames spread over the first `total` ones; fewer where the video ends before."""
+    """Read frames spread over the first `total` ones; fewer where the video ends earlier."""
     wanted = Counter(np.linspace(0, total - 1, n_frames).round().astype(int).tolist()) if total > 0 else {}
     frames: list[np.ndarray] = []
     with _opened(path) as capture:
@@ -93,7 +93,7 @@ def _spread(path: Path, n_frames: int, total: int) -> list[np.ndarray]:
 
 
 def _stated_count(path: Path, max_pixels: int) -> int:
-    """Return the number of frames that the header states, after a look at their size."""
+    """Return the number of frames that the header states; refuse frames that are too large."""
     with _opened(path) as capture:
         if not capture.isOpened():
             raise ImageError(
@@ -126,7 +126,7 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
 
 
 def _frames_of_folder(path: Path, n_frames: int, max_pixels: int) -> np.ndarray:
-    files = sorted((file for file in path.iterdir() if _is_image(file.name)), key=_natural)
+    files = sorted((file for file in path.iterdir() if is_image_name(file.name)), key=natural_order)
     if not files:
         raise ImageError(f"{path} holds no image; a folder of frames needs some.")
     places = np.linspace(0, len(files) - 1, n_frames).round().astype(int)
@@ -136,10 +136,11 @@ def _frames_of_folder(path: Path, n_frames: int, max_pixels: int) -> np.ndarray:
     return np.stack([read[place] for place in places.tolist()])
 
 
-def _is_image(name: str) -> bool:
+def is_image_name(name: str) -> bool:
+    """Whether a file of this name counts as an image; hidden files do not."""
     return not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
-def _natural(file: Path) -> list[tuple[int, str]]:
-    """Sort `frame_2` before `frame_10`."""
+def natural_order(file: Path) -> list[tuple[int, str]]:
+    """Sort key that puts `frame_2` before `frame_10`."""
     return [(int(part or 0), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", file.name)]

@@ -53,6 +53,12 @@ class Detector:
         return next((weight.device for weight in self.network.parameters()), torch.device("cpu"))
 
     @property
+    def limits(self) -> str:
+        """What its user must know before all else; empty where nothing is known."""
+        drawn = any(name.startswith("demo-") for name in self.provenance.get("sources", ()))
+        return DRAWN_ALONE if drawn else ""
+
+    @property
     def fit(self) -> tuple[int, str]:
         """How images are fitted for it: side in pixels and interpolation, see `picture.fit_image`."""
         return self.image_size, self.interpolation
@@ -87,6 +93,8 @@ class Detector:
 
 
 _ABOUT = ("arguments", "image_size", "categories", "n_frames", "origin", "interpolation", "provenance")
+
+DRAWN_ALONE = "It was trained on the drawn images of the demo set alone, and knows nothing of photographs."
 
 CNN_SIZE = 128
 """Input size of `networks.CustomCnn` where none is stated."""

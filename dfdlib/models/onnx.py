@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from dfdlib.core.errors import DfdError
 from dfdlib.core.files import atomic_path
 from dfdlib.models.detector import Detector
+from dfdlib.models.familiarity import reference_network
 from dfdlib.models.networks import Logits
 
 _KEY = "dfdlib"
@@ -33,6 +34,7 @@ class OnnxNetwork(nn.Module):
         options.log_severity_level = 3  # errors alone
         options.intra_op_num_threads = torch.get_num_threads()
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._outputs = [output.name for output in self._session.get_outputs()]
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
 
     @property
@@ -44,15 +46,33 @@ class OnnxNetwork(nn.Module):
         """Map images [B, 3, S, S], uint8 or float in [0, 1], to `Logits`."""
         pixels = images.float() / 255 if images.dtype == torch.uint8 else images
         outputs = self._session.run(None, {"images": pixels.contiguous().numpy()})
-        fake, *category = map(torch.from_numpy, outputs)
-        return Logits(fake, category[0] if category else None)
+        return Logits(
+            **{"category": None, **dict(zip(self._outputs, map(torch.from_numpy, outputs), strict=True))}
+        )
+
+
+class _Exported(nn.Module):
+    """A detector's network and, where it has one, the familiarity of images, as one graph."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.network, self._familiarity = detector.network, detector.familiarity
+        self.reference = None if detector.familiarity is None else reference_network()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Map images [B, 3, S, S] in [0, 1] to the outputs that there are."""
+        logits = self.network(images)
+        if self.reference is not None:
+            logits = logits._replace(novelty=self._familiarity.novelty(self.reference(images)))
+        return tuple(output for output in logits if output is not None)
 
 
 def export_onnx(detector: Detector, path: str | Path) -> None:
     """Write a detector as one ONNX file; its metadata describe preprocessing, labels and threshold.
 
     The input `images` is float32 [B, 3, S, S], RGB in [0, 1], fitted to S by `picture.fit_image`; outputs
-    are the logits `fake` [B] and, with categories, `category` [B, C]. Normalisation is part of the graph.
+    are the logits `fake` [B] and, with categories, `category` [B, C], and `novelty` [B] where the detector knows what
+    its training images look like: above 1 an image is unlike them. Normalisation is part of the graph.
 
     Raises:
         DfdError: A detector for clips, the packages are missing, or the file cannot be written.
@@ -62,15 +82,17 @@ def export_onnx(detector: Detector, path: str | Path) -> None:
     onnx = _package("onnx")
     _package("onnxscript")
     size = detector.image_size
-    network = detector.network.eval().to("cpu", memory_format=torch.contiguous_format)
+    detector.network.eval().to("cpu", memory_format=torch.contiguous_format)
+    known = {"category": bool(detector.categories), "novelty": detector.familiarity is not None}
+    names = ["fake", *(name for name, there in known.items() if there)]
     buffer = io.BytesIO()
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            network,
+            _Exported(detector),
             (torch.zeros(2, 3, size, size),),
             input_names=["images"],
-            output_names=["fake", "category"][: 1 + bool(detector.categories)],
+            output_names=names,
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             dynamo=True,
             verbose=False,
@@ -80,7 +102,7 @@ def export_onnx(detector: Detector, path: str | Path) -> None:
     about = detector.about() | {
         "labels": {"0": "real", "1": "fake"},
         "input": f"float32 [batch, 3, {size}, {size}], RGB, 0 to 1",
-        "output": "p_fake = sigmoid(fake / temperature); fake from threshold on; can't tell within band",
+        "output": "p_fake = sigmoid(fake / temperature); fake from threshold on; can't tell within band or for novelty > 1",
         "bytes": len(graph),
         "checksum": hashlib.sha256(graph).hexdigest(),
     }

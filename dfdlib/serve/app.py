@@ -152,7 +152,7 @@ def _add_reports(app: Flask, service: Service, feedback: FeedbackStore) -> None:
 
     @app.get("/models")
     def models() -> Response:
-        return jsonify(models=service.about(), notice=service.notice)
+        return jsonify(models=service.about(), notice=service.notice, ready=not service.preparing)
 
     @app.get("/models/<int:index>/<name>.png")
     def figure(index: int, name: str) -> Response:

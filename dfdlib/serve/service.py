@@ -68,27 +68,42 @@ class Service:
     """Detectors that threads may share."""
 
     def __init__(
-        self, models: Mapping[str, Detector], folders: Mapping[str, Path] | None = None, notice: str = ""
+        self, models: Mapping[str, Detector], folders: Mapping[str, Path] | None = None, preparing: str = ""
     ) -> None:
         """Take the detectors.
 
         Args:
             models: Detectors for images, by the name that users see.
             folders: Folder of each detector's report, where it has one.
-            notice: What the page says above all, such as what the detectors do not know.
+            preparing: What is going on while there is no detector yet; `ready` brings them later.
 
         Raises:
-            DfdError: No detector, or one for clips.
+            DfdError: No detector and none that is prepared, or one for clips.
         """
-        if not models:
+        self.models: dict[str, Detector] = {}
+        self.folders: dict[str, Path] = {}
+        self.preparing = preparing
+        if models:
+            self.ready(models, folders)
+        elif not preparing:
             raise DfdError("there is no detector to serve; name at least one.")
+        self._recent: OrderedDict[str, list[dict[str, Any]]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def ready(self, models: Mapping[str, Detector], folders: Mapping[str, Path] | None = None) -> None:
+        """Serve these detectors from now on. Raises `DfdError` for one for clips."""
         for name, detector in models.items():
             if detector.n_frames:
                 raise DfdError(f"{name} is a detector for clips; the page judges single images.")
+        self.folders = dict(folders or {})
         self.models = {name: folded(detector) for name, detector in models.items()}
-        self.folders, self.notice = dict(folders or {}), notice
-        self._recent: OrderedDict[str, list[dict[str, Any]]] = OrderedDict()
-        self._lock = threading.Lock()
+        self.preparing = ""
+
+    @property
+    def notice(self) -> str:
+        """What the page says above all: what is going on, or what the detectors do not know."""
+        limits = {name: detector.limits for name, detector in self.models.items() if detector.limits}
+        return self.preparing or " ".join(f"{name}: {text}" for name, text in limits.items())
 
     def read(self, data: bytes) -> Upload:
         """Decode an upload. Raises `UploadError` with a sentence for the user."""
@@ -116,6 +131,8 @@ class Service:
             names one. `verdict` is that of the most confident. `grad_cam_model_name`, `dynamic_grad_cam` (overlay) and
             `heatmap` (colours alone, transparent where the detector did not look), as data URLs or None.
         """
+        if not self.models:
+            raise UploadError(f"There is no detector yet: {self.preparing}", 503)
         predictions = [_prediction(name, detector, upload) for name, detector in self.models.items()]
         by_confidence = sorted(predictions, key=lambda one: -abs(one["p_fake"] - 0.5))
         names = [one["model_name"] for one in by_confidence]

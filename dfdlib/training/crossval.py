@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from dfdlib.core.files import write_csv
+from dfdlib.core.progress import Progress
 from dfdlib.data.dataset import ImageDataset
 from dfdlib.data.manifest import fingerprint
 from dfdlib.data.splits import kfold
@@ -120,7 +120,7 @@ def compare(
     """
     rows, judged = {}, {}
     for name, detector in detectors.items():
-        tqdm.write(f"{name}:")
+        Progress.write(f"{name}:")
         history = fit(detector, train, held_out, config, Path(out_dir) / name)
         size = sum(parameter.numel() for parameter in detector.network.parameters())
         seconds = round(history["seconds"].sum(), 1)
@@ -146,11 +146,11 @@ def _fold(
             and finished.provenance.get("data") == fingerprint(train.manifest)
             and (finished.kind, finished.arguments) == (detector.kind, detector.arguments)
         ):
-            tqdm.write(f"fold {fold}: trained already, taken from {weights}")
+            Progress.write(f"fold {fold}: trained already, taken from {weights}")
             return finished, pd.read_csv(log)
-        tqdm.write(f"fold {fold}: {weights} is of other data or settings; training it again")
+        Progress.write(f"fold {fold}: {weights} is of other data or settings; training it again")
     else:
-        tqdm.write(f"fold {fold}: {len(train)} images to train on, {len(held_out)} held out")
+        Progress.write(f"fold {fold}: {len(train)} images to train on, {len(held_out)} held out")
     working = out_dir / f"fold{fold}"
     history = fit(detector, train, held_out, config, working)
     write_csv(history, log)

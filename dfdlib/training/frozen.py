@@ -10,11 +10,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from dfdlib.core.errors import DfdError
 from dfdlib.core.files import alone_in, write_csv
 from dfdlib.core.machine import keep_freed_memory, versions
+from dfdlib.core.progress import Progress
 from dfdlib.data.dataset import Batch, ImageDataset
 from dfdlib.data.loader import GroupShuffle, make_loader
 from dfdlib.data.manifest import fingerprint
@@ -146,9 +146,9 @@ def _fit_heads(
         row["images_per_second"] = len(sampler) / max(row["seconds"], 1e-9)
         if history.add(row):
             best = copy.deepcopy(heads), current.decision
-        tqdm.write(history.last_line(config.epochs))
+        Progress.write(history.last_line(config.epochs))
         if config.patience and history.epochs_since_best() >= config.patience:
-            tqdm.write(f"no better validation for {config.patience} epochs: stopped early")
+            Progress.write(f"no better validation for {config.patience} epochs: stopped early")
             break
     return *best, history
 
@@ -183,7 +183,7 @@ def _features(
     """Return features, float32 [N, V, F] on the CPU: of the images, then of variations of them."""
     network, device = detector.network, detector.device
     config = dataclasses.replace(config, mixup=0.0)  # features are blended later, with their labels
-    progress = tqdm(desc="features", total=views * len(dataset), unit="image", disable=len(dataset) < 500)
+    progress = Progress(desc="features", total=views * len(dataset), unit="image", disable=len(dataset) < 500)
     computed = []
     with progress, precision.autocast(device):
         for view in range(views):

@@ -21,11 +21,11 @@ from accelerate.state import PartialState
 from accelerate.utils import DataLoaderConfiguration
 from timm.utils import ModelEmaV3
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from dfdlib.core.errors import DfdError
 from dfdlib.core.files import alone_in, write_csv
 from dfdlib.core.machine import keep_freed_memory, versions
+from dfdlib.core.progress import Progress
 from dfdlib.data.dataset import Batch, ImageDataset
 from dfdlib.data.loader import GroupShuffle, make_loader
 from dfdlib.data.manifest import fingerprint
@@ -142,18 +142,19 @@ class _Run:
 
     def say(self, text: str) -> None:
         if self.is_main:
-            tqdm.write(text)
+            Progress.write(text)
 
-    def progress(self) -> tqdm:
+    def progress(self) -> Progress:
         total = self.config.epochs * len(self.train_loader)
         done = len(self.history) * len(self.train_loader)
-        return tqdm(total=total, initial=done, unit="step", disable=None if self.is_main else True)
+        return Progress(total=total, initial=done, unit="step", disable=not self.is_main)
 
-    def train_one_epoch(self, epoch: int, bar: tqdm) -> dict[str, float]:
+    def train_one_epoch(self, epoch: int, bar: Progress) -> dict[str, float]:
         """Train on every image once; return the mean losses, the learning rate and the time."""
         started = time.perf_counter()
         torch.manual_seed(_dropout_seed(self.config.seed, epoch, self.accelerator.process_index))
         self.sampler.epoch = epoch
+        bar.set_description(f"epoch {epoch + 1}/{self.config.epochs}", refresh=False)
         train_mode(self.network)
         sums, n_steps = torch.zeros(3, device=self.device), len(self.train_loader)
         for step, batch in enumerate(self.train_loader):
@@ -163,6 +164,7 @@ class _Run:
             sums += torch.stack(losses).detach()
             if step % 16 == 0 or step == n_steps - 1:  # reading the loss waits for the device
                 self._check_finite(sums[0], epoch, step)
+                bar.set_postfix_str(f"loss {sums[0] / (step + 1):.2f}", refresh=False)
             bar.update()
         means = self.accelerator.reduce(sums, "mean") / n_steps
         names = ("train_loss", "train_fake_loss", "train_category_loss")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,11 +19,13 @@ _BATCH = 32
 
 
 def remember(detector: Detector, *datasets: ImageDataset) -> None:
-    """Add the images of data sets to those that a detector has seen, by their digests."""
+    """Add the images of data sets to those that a detector has seen: their digests, and the names of their folders."""
     digests = [content_digests(dataset.manifest) for dataset in datasets]
     before = [] if detector.training_digests is None else [detector.training_digests]
     known = np.unique(np.concatenate([*before, *digests]))
     detector.training_digests = known[known != 0]
+    folders = {Path(root).name for dataset in datasets for root in dataset.manifest["root"].unique()}
+    detector.provenance["sources"] = sorted(folders | set(detector.provenance.get("sources", ())))
 
 
 def learn_familiarity(detector: Detector, train: ImageDataset, val: ImageDataset) -> None:

@@ -87,7 +87,7 @@ def test_the_cache_is_used_and_rebuilt_when_a_file_changes(write_images, monkeyp
 def test_without_a_cache_the_batches_are_the_same(demo, images, monkeypatch):
     monkeypatch.setattr(cache, "CACHE_LIMIT_BYTES", 0)
     direct = ImageDataset(demo, 48, images.categories)
-    assert direct._pixels is None
+    assert not direct.is_cached
     assert torch.equal(direct.batch([3, 7])["image"], images.batch([3, 7])["image"])
 
 

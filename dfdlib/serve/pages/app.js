@@ -70,16 +70,20 @@ function showImage(url, answer) {
 }
 
 function showVerdicts(answer) {
-  const parts = [element("p", headline(answer), `headline ${answer.verdict === "can't tell" ? "unsure" : answer.verdict}`)];
+  const parts = [element("p", headline(answer), `headline ${unsure(answer.verdict) ? "unsure" : answer.verdict}`)];
   if (answer.verdict === "can't tell") {
     parts.push(element("p", "The score is too near the threshold for a verdict that can be relied on.", "small"));
+  } else if (unsure(answer.verdict)) {
+    parts.push(element("p", "This image is unlike anything the detector was trained on, so its score means nothing here.", "small"));
   }
   for (const one of answer.predictions) parts.push(bar(one));
   $("result").replaceChildren(...parts);
 }
 
+const unsure = (verdict) => verdict.startsWith("can't tell");
+
 function headline(answer) {
-  if (answer.verdict === "can't tell") return "Can't tell";
+  if (unsure(answer.verdict)) return "Can't tell";
   const verdicts = new Set(answer.predictions.map((one) => one.verdict));
   const word = answer.verdict === "fake" ? "Fake" : "Real";
   return verdicts.size > 1 ? `${word}, but the detectors do not agree` : word;
@@ -88,9 +92,9 @@ function headline(answer) {
 function bar(one) {
   const box = element("div", "", "model");
   const title = element("p", "", "row");
-  title.append(element("strong", one.model_name), element("span", one.verdict === "can't tell"
-    ? `can't tell (leans to ${one.label}, ${percent(one.confidence)})`
-    : `${one.verdict}, ${percent(one.confidence)} confident`, one.verdict === "can't tell" ? "" : one.verdict));
+  title.append(element("strong", one.model_name), element("span", unsure(one.verdict)
+    ? (one.verdict === "can't tell" ? `can't tell (leans to ${one.label}, ${percent(one.confidence)})` : one.verdict)
+    : `${one.verdict}, ${percent(one.confidence)} confident`, unsure(one.verdict) ? "" : one.verdict));
   const track = element("div", "", "track");
   track.setAttribute("role", "img");
   track.setAttribute("aria-label", `Probability of fake ${percent(one.p_fake)}, threshold ${percent(one.threshold)}`);
@@ -188,9 +192,14 @@ function listen() {
   for (const button of $("feedback").querySelectorAll("button")) button.addEventListener("click", () => report(button.value));
   $("clear").addEventListener("click", () => { sessionStorage.removeItem("history"); showHistory(); $("file").focus(); });
   showHistory();
+  describe();
+}
+
+function describe() { // asks again while the detectors are being prepared
   fetch("/models").then(answerOf).then((answer) => {
     $("notice").textContent = answer.notice;
     $("notice").hidden = !answer.notice;
+    if (!answer.ready) setTimeout(describe, 2000);
   }).catch(() => {});
 }
 
