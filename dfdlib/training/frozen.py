@@ -85,14 +85,9 @@ def fit_frozen(
         detector.decision = decision
         remember(detector, train, val)
         learn_familiarity(detector, train, val)
-        detector.provenance |= {
-            "versions": versions(),
-            "settings": dataclasses.asdict(config),
-            "epoch": history.best + 1,
-            "data": fingerprint(train.manifest),
-            "precision": precision.name,
-            "frozen_views": views,
-        }
+        about = {"settings": dataclasses.asdict(config), "epoch": history.best + 1, "versions": versions()}
+        about |= {"data": fingerprint(train.manifest), "precision": precision.name, "frozen_views": views}
+        detector.provenance |= about
         table = history.table().assign(precision=precision.name)
         save_detector(detector, out_dir / BEST)
         write_csv(table, out_dir / LOG)

@@ -58,7 +58,7 @@ def test_the_same_seed_draws_the_same_files_and_the_number_of_processes_does_not
 def test_an_interrupted_drawing_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.setenv("DFD_DATA_DIR", str(tmp_path))
     monkeypatch.setattr(
-        "dfdlib.demo.assign_splits", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt)
+        "dfdlib.demo.sets.assign_splits", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt)
     )
     with pytest.raises(KeyboardInterrupt):
         demo_manifest(n_images=20, size=64)
@@ -78,7 +78,7 @@ def test_two_processes_may_draw_the_same_set_at_once(tmp_path, monkeypatch):
         shutil.copytree(path.parent, tmp_path / f"demo-v{DEMO_VERSION}-20x64-seed0")
 
     monkeypatch.setenv("DFD_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr("dfdlib.demo.write_manifest", write_last)
+    monkeypatch.setattr("dfdlib.demo.sets.write_manifest", write_last)
     manifest = demo_manifest(n_images=20, size=64)
     assert (root_of(manifest) / manifest["path"][0]).exists()
     assert [path.name for path in tmp_path.iterdir()] == [root_of(manifest).name]

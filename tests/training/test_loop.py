@@ -75,7 +75,7 @@ def test_files_and_detector_agree(images, tmp_path):
 def test_a_trained_detector_judges_in_full_precision_as_its_file_does(images, tmp_path):
     detector, _ = train(images, tmp_path, precision="bf16", epochs=1)
     ours, filed = (predict(one, images.split("val")) for one in (detector, load_detector(tmp_path / BEST)))
-    assert np.array_equal(ours["logit"], filed["logit"])
+    assert np.allclose(ours["logit"], filed["logit"], rtol=0, atol=1e-6), "in bf16 they differ by 1e-3"
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(images, tmp_path):
