@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Any
 
@@ -17,7 +18,7 @@ class Progress(tqdm):
         """Take tqdm's arguments."""
         self._lines = not sys.stderr.isatty()
         if self._lines:
-            kwargs |= {"mininterval": _SECONDS, "miniters": 1}
+            kwargs |= {"mininterval": _SECONDS, "miniters": 1, "file": io.StringIO()}  # what it prints goes nowhere
         super().__init__(*args, **kwargs)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
