@@ -32,7 +32,8 @@ from dfdlib.core.machine import keep_freed_memory
 from dfdlib.data.dataset import ImageDataset
 from dfdlib.data.loader import GroupShuffle, make_loader
 from dfdlib.data.scan import scan_images
-from dfdlib.models.networks import IMAGENET_MEAN, IMAGENET_STD, Normalize
+from dfdlib.models.networks import Normalize
+from dfdlib.models.weights import IMAGENET
 
 GOALS = {256: 8.0, 1024: 60.0}
 """Times faster wanted, by the side of the JPEGs."""
@@ -46,7 +47,7 @@ def usual_epoch(root: Path, size: int, batch_size: int, workers: int) -> Callabl
             transforms.Resize(size),
             transforms.CenterCrop(size),
             transforms.ToTensor(),
-            transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+            transforms.Normalize(IMAGENET.mean, IMAGENET.std),
         ]
     )
     loader = DataLoader(ImageFolder(str(root), pipeline), batch_size, shuffle=True, num_workers=workers)
@@ -57,7 +58,7 @@ def cached_epoch(images: ImageDataset, batch_size: int, normalised: bool) -> Cal
     """Return a function that passes over the cache once in a new order, as training does, and counts."""
     order = GroupShuffle(images, seed=0)
     loader = make_loader(images, batch_size, order)
-    normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD, residual=False)
+    normalize = Normalize(IMAGENET.mean, IMAGENET.std, residual=False)
 
     def run() -> int:
         order.epoch += 1

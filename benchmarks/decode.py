@@ -20,13 +20,14 @@ from torch import Tensor
 from torchvision import transforms
 
 from dfdlib.images.picture import Picture
-from dfdlib.models.networks import IMAGENET_MEAN, IMAGENET_STD, Normalize
+from dfdlib.models.networks import Normalize
+from dfdlib.models.weights import IMAGENET
 
 GOALS = {256: 1.8, 1024: 2.4}
 """Times faster wanted, by the side of the JPEG."""
 USUAL, OURS = "torchvision v1 on PIL", "dfdlib"
 
-_normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD, residual=False)
+_normalize = Normalize(IMAGENET.mean, IMAGENET.std, residual=False)
 
 
 def usual(files: Sequence[bytes], size: int) -> Tensor:
@@ -36,7 +37,7 @@ def usual(files: Sequence[bytes], size: int) -> Tensor:
             transforms.Resize(size),
             transforms.CenterCrop(size),
             transforms.ToTensor(),
-            transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+            transforms.Normalize(IMAGENET.mean, IMAGENET.std),
         ]
     )
     return torch.stack([pipeline(Image.open(io.BytesIO(data)).convert("RGB")) for data in files])
@@ -50,7 +51,7 @@ def ours(files: Sequence[bytes], size: int) -> Tensor:
 
 def pixel_difference(files: Sequence[bytes], size: int) -> tuple[float, float]:
     """Return the mean and the largest absolute difference of the two, in grey levels of 255."""
-    gap = (usual(files, size) - ours(files, size)).abs() * torch.tensor(IMAGENET_STD)[:, None, None] * 255
+    gap = (usual(files, size) - ours(files, size)).abs() * torch.tensor(IMAGENET.std)[:, None, None] * 255
     return float(gap.mean()), float(gap.max())
 
 

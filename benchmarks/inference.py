@@ -35,7 +35,7 @@ from _paired import (
 from PIL import Image
 from torchvision import transforms
 
-from dfdlib.data.manifest import root_of
+from dfdlib.data.manifest import files_of
 from dfdlib.data.scan import scan_images
 from dfdlib.evaluation.files import predict_files
 from dfdlib.models.detector import Detector
@@ -81,7 +81,7 @@ def ways_of(
     """Return what to time; each way writes `<its name>.csv` into `out`."""
     export_onnx(detector, out / "model.onnx")
     engines = {TORCH: detector, ONNX: load_limited(out / "model.onnx", cores)}
-    files = [root_of(manifest) / path for path in manifest["path"]]
+    files = files_of(manifest)
     network = copy.deepcopy(detector.network).eval()
     ways: dict[str, Callable[[], object]] = {
         USUAL: partial(usual, network, files, detector.image_size, out / f"{USUAL}.csv")
@@ -89,7 +89,9 @@ def ways_of(
     for views in ((), DEFAULT_VIEWS):
         for name, engine in engines.items():
             name += ", 4 views" if views else ""
-            ways[name] = partial(predict_files, [engine], manifest, out / f"{name}.csv", views, workers=cores)
+            ways[name] = partial(
+                predict_files, [engine], manifest, out / f"{name}.csv", tta=views, workers=cores
+            )
     return ways
 
 

@@ -63,11 +63,7 @@ def train(
 
     machine.setup(config.seed)
     manifest = open_data(data, config.seed, max_images) if data else demo_manifest()
-    switches = (
-        {}
-        if backbone == "cnn"
-        else {"residual": residual, "stem_stride": stem_stride, "attention": attention}
-    )
+    switches = {"residual": residual, "stem_stride": stem_stride, "attention": attention}
     detector = create_detector(
         backbone,
         image_size,
@@ -77,7 +73,7 @@ def train(
         config.seed,
         fallback=fallback,
         largest_side=typical_side(manifest),
-        **switches,
+        **({} if backbone == "cnn" else switches),
     )
     images = ImageDataset(manifest, detector.fit, detector.categories, config.workers)
     tell_unreadable(images.unreadable["error"])

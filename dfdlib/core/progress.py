@@ -18,7 +18,11 @@ class Progress(tqdm):
         """Take tqdm's arguments."""
         self._lines = not sys.stderr.isatty()
         if self._lines:
-            kwargs |= {"mininterval": _SECONDS, "miniters": 1, "file": io.StringIO()}  # what it prints goes nowhere
+            kwargs |= {
+                "mininterval": _SECONDS,
+                "miniters": 1,
+                "file": io.StringIO(),
+            }  # what it prints goes nowhere
         super().__init__(*args, **kwargs)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
