@@ -3,7 +3,7 @@
 Passes over a folder of JPEG files in three ways in turns: as the usual loop does (torchvision's `ImageFolder`,
 Pillow, transforms v1, `DataLoader`: every epoch decodes anew), by dfdlib's memory-mapped cache (uint8 batches of
 `loader.make_loader`, which the network normalises itself), and by the cache with that normalisation counted in.
-The first epoch of dfdlib, which decodes, is told apart: what is compared is every later one. All ways keep freed
+The first epoch of dfdlib, which decodes, is counted separately: what is compared is every later one. All ways keep freed
 memory in the process, as dfdlib's training does.
 """
 

@@ -1,7 +1,7 @@
 """How well are fakes found whose family of manipulation was never seen in training?
 
 Trains the detector of notebook 04 on the demo set, once with all families and once without each, and
-prints the AUC of each family on the test images: a row a training, a column a family.
+prints the AUC of each family on the test images: one row per training and family.
 """
 
 from __future__ import annotations

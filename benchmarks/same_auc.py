@@ -69,7 +69,7 @@ def auc_of(network: nn.Module, val: ImageDataset) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a row a seed, and the difference."""
+    """Print one row per seed, and the difference."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )

@@ -67,7 +67,7 @@ def measure(root: Path, clock: str) -> dict[str, float]:
 
 
 def summed_up(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the table to show, a row a number of files, of what all runs measured."""
+    """Return the table to show, one row per number of files, of what all runs measured."""
     rows = []
     for n, of_size in runs.groupby("files"):
         total = of_size["scan s"] + of_size["split s"]

@@ -60,7 +60,7 @@ def post(port: int, jpeg: bytes) -> tuple[float, int]:
 
 
 def at_a_rate(port: int, jpegs: Sequence[bytes], rate: float, seconds: float) -> pd.DataFrame:
-    """Post `rate` images a second, whether or not the ones before are answered; return a row a request."""
+    """Post `rate` images a second, whether or not the ones before are answered; return one row per request."""
 
     def one(i: int) -> tuple[float, int]:
         due = started + i / rate

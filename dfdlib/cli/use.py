@@ -109,7 +109,7 @@ def _judge_one(
 
 
 def _draw_heatmap(detectors: Sequence[Detector], path: str, folder: str) -> str:
-    """Write the heatmap of the surest detector's verdict over the image; return the file."""
+    """Write the heatmap of the most confident detector's verdict over the image; return the file."""
     from dfdlib.explain.heatmaps import confident_explanation
     from dfdlib.images.decode import write_image
     from dfdlib.images.picture import overlay, read_picture

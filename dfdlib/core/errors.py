@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class DfdError(Exception):
-    """Bad input or a run that cannot go on: one sentence that names the file or setting, and the remedy.
+    """Bad input or a run that cannot continue: one sentence that names the file or setting, and the remedy.
 
     Notebooks show the sentence alone: a reader who misspelt a folder needs no traceback.
     """

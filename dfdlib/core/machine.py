@@ -66,7 +66,9 @@ def versions() -> dict[str, Any]:
 def _commit() -> str | None:
     """Return the commit of the checkout that dfdlib runs from; None for an installed package."""
     checkout = Path(__file__).parents[2]
-    if not (checkout / ".git").exists():  # git itself would go on to a repository around site-packages
+    if not (
+        checkout / ".git"
+    ).exists():  # git itself would search on, up to a repository around site-packages
         return None
     try:
         done = subprocess.run(

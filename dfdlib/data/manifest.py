@@ -1,4 +1,4 @@
-"""The manifest: a table with a row an image, made from any folder layout, checked on every load."""
+"""The manifest: a table with one row per image, made from any folder layout, checked on every load."""
 
 from __future__ import annotations
 

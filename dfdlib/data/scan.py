@@ -24,7 +24,7 @@ _IDS = re.compile(r"(\d+)(?:_(\d+))?(?:__.*)?")
 
 
 def scan_videos(root: str | Path) -> pd.DataFrame:
-    """Make a manifest of a folder of videos, a row a video.
+    """Make a manifest of a folder of videos, one row per video.
 
     A folder that holds nothing but images counts as one video, its images in natural order as the frames.
     What the folders mean is read as for images (`layouts.read_places`). In FaceForensics++'s tree a

@@ -62,7 +62,7 @@ def complete_splits(manifest: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Keep the splits that the data set states and add those that are missing.
 
     Nothing stated: train, val and test. Train without val: 15 % of its groups become val. An unlabelled
-    test split stays as it is.
+    test split is left alone.
 
     Raises:
         DfdError: There is val but no train, or a part of the labelled images has no split.

@@ -35,10 +35,10 @@ def demo_clips(
         seed: Draws everything.
         size: Side of a frame in pixels; even.
         n_frames: Frames of a clip.
-        workers: Processes that draw; 0 for one a core.
+        workers: Processes that draw; 0 for one per core.
 
     Returns:
-        A manifest, a row a clip (mp4), split 70/15/15; a pair is one group.
+        A manifest, one row per clip (mp4), split 70/15/15; a pair is one group.
     """
     from dfdlib.demo.sets import cached_set
 

@@ -48,7 +48,7 @@ def demo_manifest(
         n_images: Images in all: pairs of an original and its fake.
         seed: Draws everything; the same seed gives the same files.
         size: Side of an image in pixels; even.
-        workers: Processes that draw; 0 for one a core.
+        workers: Processes that draw; 0 for one per core.
 
     Returns:
         The manifest with `mask` and `strength` columns beside the usual ones, split 70/15/15.
@@ -73,7 +73,7 @@ def forge_folder(
         seed: Draws strengths, places and JPEG qualities.
         families: Keys of `forge.FAMILIES`, used in turn.
         longest_side: Photographs with more pixels a side are reduced to it first.
-        workers: Processes; 0 for one a core.
+        workers: Processes; 0 for one per core.
 
     Returns:
         The manifest, split 70/15/15. A photograph and the one that lent it a splice share a group.

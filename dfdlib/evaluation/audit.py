@@ -92,7 +92,7 @@ def audit_images(manifest: pd.DataFrame, seed: int = 0, workers: int = 0) -> Aud
     Args:
         manifest: See `manifest`; a `split` that is there is looked at for pairs that cross it.
         seed: Draws the folds of the leak probe.
-        workers: Threads that decode; 0 for one a core.
+        workers: Threads that decode; 0 for one per core.
 
     Raises:
         DfdError: No file can be read.

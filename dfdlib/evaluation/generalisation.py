@@ -29,7 +29,7 @@ def cross_dataset(
     seed: int = 0,
     batch_size: int = 64,
 ) -> pd.DataFrame:
-    """Judge every detector on every data set, as it is: no threshold is chosen anew.
+    """Judge every detector on every data set, with its own threshold.
 
     AUC asks whether the order of scores carries over, accuracy whether the threshold does too.
 
@@ -102,7 +102,7 @@ def leave_one_out(scores: Mapping[str, pd.DataFrame], resamples: int = 1000, see
 def _each_cell(
     scores: Mapping[str, pd.DataFrame], judged: Callable[[pd.DataFrame], dict[str, float]]
 ) -> pd.DataFrame:
-    """Return a row a detector and tested family, with what `judged` makes of its fakes and all real images."""
+    """Return one row per detector and tested family, with what `judged` makes of its fakes and all real images."""
     families = _families(scores)
     rows = []
     for left_out, predictions in scores.items():

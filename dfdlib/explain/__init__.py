@@ -21,7 +21,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "explain_images",
             "pick_samples",
             "save_samples",
-            "surest",
+            "most_confident",
         ],
     },
 )

@@ -219,10 +219,10 @@ def sanity_verdict(table: pd.DataFrame, limit: float = 0.5) -> str:
     last = table.iloc[-1]
     if last["similarity"] < limit:
         return (
-            f"With every weight drawn anew the maps are no longer alike (rank correlation "
+            f"With every weight replaced by a random one the maps are no longer alike (rank correlation "
             f"{last['similarity']:.2f}): they depend on what the network learned."
         )
     return (
-        f"Even with every weight drawn anew the maps stay alike (rank correlation {last['similarity']:.2f}): "
+        f"Even with every weight replaced by a random one the maps stay alike (rank correlation {last['similarity']:.2f}): "
         "they show the image more than the detector's reasons. Do not trust this method here."
     )

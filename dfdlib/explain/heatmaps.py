@@ -86,7 +86,7 @@ def explain_images(
 
 
 def pick_samples(predictions: pd.DataFrame, n: int = 8) -> np.ndarray:
-    """Choose images worth explaining: the surest right and wrong ones of both labels, as far as there are.
+    """Choose images worth explaining: the most confident right and wrong ones of both labels, as far as there are.
 
     Args:
         predictions: Predictions of labelled images.
@@ -103,8 +103,8 @@ def pick_samples(predictions: pd.DataFrame, n: int = 8) -> np.ndarray:
     return predictions.index.isin(chosen)
 
 
-def surest(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Take for each image the prediction of the model that is surest of its verdict.
+def most_confident(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Take for each image the prediction of the model that is most confident of its verdict.
 
     Args:
         tables: Predictions of the same images in the same order, by the name of their model.
@@ -152,7 +152,7 @@ def explain_files(
     target: str = "predicted",
     method: str = "gradcam",
 ) -> pd.DataFrame:
-    """Write the heatmap of each image over it, at its own resolution, by the detector that is surest of it.
+    """Write the heatmap of each image over it, at its own resolution, by the detector that is most confident of its verdict.
 
     Args:
         detectors: The detectors that judge; each gets its own image size.
@@ -297,7 +297,7 @@ def confident_explanation(
     target: str = "predicted",
     method: str = "gradcam",
 ) -> tuple[int, Explanation]:
-    """Explain one image by the detector that is surest of its verdict.
+    """Explain one image by the detector that is most confident of its verdict.
 
     Args:
         detectors: The detectors that judged it.

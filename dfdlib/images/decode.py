@@ -70,7 +70,7 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """Read an image file as it is. Raises `ImageError`: it is missing, too large or no file."""
+    """Read the bytes of an image file. Raises `ImageError`: it is missing, too large or no file."""
     path = Path(path)
     try:
         status = path.stat()

@@ -72,7 +72,7 @@ class Degradation:
     unit: str
     """What a level means, for the axis of a figure."""
     unmodified: float = math.nan
-    """The level that leaves every pixel as it is; NaN where there is none."""
+    """The level that changes no pixel; NaN where there is none."""
 
 
 DEGRADATIONS: dict[str, Degradation] = {

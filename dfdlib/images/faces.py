@@ -101,7 +101,7 @@ def crop_face(image: np.ndarray, box: tuple[float, ...] | np.ndarray, margin: fl
 def follow_face(frames: np.ndarray, detector: FaceDetector, every: int = 1) -> np.ndarray | None:
     """Follow the main face over the frames of a clip.
 
-    It starts with the largest face and goes on with the face that overlaps the last one most. Boxes of frames in
+    It starts with the largest face and continues with the face that overlaps the last one most. Boxes of frames in
     between, or in which it is not found, are interpolated; the path is smoothed, so that crops do not tremble.
 
     Args:

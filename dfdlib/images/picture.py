@@ -57,7 +57,7 @@ class Picture:
 
 
 def read_picture(path: str | Path) -> Picture:
-    """Read a file. Raises `ImageError` where it is missing, too large or no file; damage shows as it is decoded."""
+    """Read a file. Raises `ImageError` where it is missing, too large or no file; damage shows when it is decoded."""
     return Picture(read_bytes(path), str(path))
 
 

@@ -26,7 +26,7 @@ def folded(detector: Detector, n_images: int | None = None) -> Detector:
     What batch normalisation does after a convolution becomes part of the convolution's weights (Jacob et al.
     2018, arXiv:1712.05877, section 3.2), and weights lie channels-last. Layers keep their names. Which
     normalisation follows which convolution is seen in a forward pass on noise; a network whose answers would
-    change, such as one that computes its weights, stays as it is. One without batch normalisation does too.
+    change, such as one that computes its weights, is left alone. So is one without batch normalisation.
 
     Args:
         detector: A trained detector; put in evaluation mode, otherwise left alone.

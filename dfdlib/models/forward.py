@@ -43,7 +43,7 @@ def shrink(images: Tensor) -> Tensor:
 VIEWS: dict[str, Callable[[Tensor], Tensor]] = {"flip": flip, "turn": turn, "crop": crop, "shrink": shrink}
 """Views by name; images uint8 or float in [0, 1] go in, the same or float come out."""
 DEFAULT_VIEWS = ("flip", "crop", "shrink")
-"""With the image as it is, four views."""
+"""With the unmodified image, four views."""
 
 
 def check_views(names: Sequence[str]) -> None:

@@ -91,7 +91,7 @@ def create_backbone(name: str, pretrained: str = "none", weights: str = "", fall
     Args:
         name: Any timm model name, with or without a weight tag.
         pretrained: `auto` takes the weights that timm finds in its cache or on the network, else those of a
-            package, see `PACKAGES`; where neither has them it says so once and goes on with `fallback`.
+            package, see `PACKAGES`; where neither has them it says so once and takes `fallback`.
             `package` asks the package alone, `none` starts from scratch.
         weights: A file of weights (`.pth`, `.pt`, `.safetensors`) in timm's keys; wins over `pretrained`.
         fallback: The backbone to take where pretrained weights of `name` cannot be had; empty trains `name`

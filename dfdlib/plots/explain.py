@@ -140,7 +140,7 @@ def removal_curves(table: pd.DataFrame) -> Figure:
 
 @_styled
 def randomisation_curve(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """Show how alike heatmaps stay while the weights are drawn anew from the heads down.
+    """Show how alike heatmaps stay while the weights are replaced by random ones from the heads down.
 
     Args:
         tables: By method, see `faithfulness.randomised_weights`; all of one detector.
@@ -159,7 +159,7 @@ def randomisation_curve(tables: Mapping[str, pd.DataFrame]) -> Figure:
     axis.axhline(0, color="black", lw=0.8, ls=":")
     axis.set_xticks(range(len(steps)), steps, rotation=20, ha="right")
     axis.set(ylabel="rank correlation with\nthe trained network's map", ylim=(-0.6, 1.05))
-    axis.set_xlabel("weights drawn anew")
+    axis.set_xlabel("weights replaced by random ones")
     axis.legend()
     return figure
 

@@ -27,7 +27,7 @@ def reliability_diagram(
     Raises:
         DfdError: Nothing is labelled.
     """
-    tables = {"as it is": before} if after is None else {"before": before, "after": after}
+    tables = {"uncalibrated": before} if after is None else {"before": before, "after": after}
     known = [_labelled(table, "a reliability diagram") for table in tables.values()]
     figure, (axis, below) = plt.subplots(2, 1, figsize=(5.2, 6.4), sharex=True, height_ratios=(4, 1))
     axis.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=":", label="as it should be")

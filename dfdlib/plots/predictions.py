@@ -147,7 +147,7 @@ def generator_bars(predictions: pd.DataFrame) -> Figure:
 
 @_styled
 def worst_mistakes(predictions: pd.DataFrame, n: int = 12) -> Figure:
-    """Show the wrong images that the detector was surest of; say so where there are none.
+    """Show the most confident mistakes; say so where there are none.
 
     Args:
         predictions: See `tables.predictions_table`.
@@ -180,7 +180,7 @@ def worst_mistakes(predictions: pd.DataFrame, n: int = 12) -> Figure:
     for axis in axes.flat[len(shown) :]:
         axis.set_visible(False)
     figure.suptitle(
-        f"The {len(shown)} surest of {len(wrong):,} mistakes in {len(known):,} images", fontsize=11
+        f"The {len(shown)} most confident of {len(wrong):,} mistakes in {len(known):,} images", fontsize=11
     )
     return figure
 
@@ -204,7 +204,7 @@ def _tail(path: str, longest: int = 24) -> str:
 
 @_styled
 def timeline(frames: pd.DataFrame, n_videos: int = 6) -> Figure:
-    """Show the probability of fake frame by frame, a line a video.
+    """Show the probability of fake frame by frame, one line per video.
 
     Args:
         frames: Predictions of frames, with `video` and `frame`, see `clips.ClipDataset.frames`.

@@ -42,7 +42,9 @@ def robustness_curves(table: pd.DataFrame, metric: str = "auc") -> Figure:
         raise DfdError(f"curves are of {' or '.join(MEASURED)}, not of {metric!r}.")
     detectors = list(table["detector"].unique())
     if len(detectors) > len(SERIES):
-        raise DfdError(f"curves of {len(detectors)} detectors cannot be told apart; choose {len(SERIES)}.")
+        raise DfdError(
+            f"curves of {len(detectors)} detectors cannot be distinguished; choose at most {len(SERIES)}."
+        )
     if not table[metric].notna().any():
         raise DfdError("no value is known; the metric needs real and fake images.")
     names = list(table["degradation"].unique())

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from dfdlib.core.errors import DfdError
 
-# Okabe & Ito 2008: told apart by colour-blind readers and in print.
+# Okabe & Ito 2008: distinguishable for colour-blind readers and in print.
 REAL, FAKE, GREY = "#0072B2", "#D55E00", "#7F7F7F"
 SERIES = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#882255", "#7F7F7F")
 _DASHES = ("-",) * 4 + ("--",) * 4  # a second cue, where colour is lost

@@ -58,7 +58,7 @@ _FOLD_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9
 
 @_styled
 def fold_curves(histories: Sequence[pd.DataFrame]) -> Figure:
-    """Show validation loss, AUC and accuracy over the epochs, a line a fold; dots mark the best epochs.
+    """Show validation loss, AUC and accuracy over the epochs, one line per fold; dots mark the best epochs.
 
     Args:
         histories: The history of each fold, see `loop.fit`.
@@ -144,7 +144,7 @@ def finetuning(table: pd.DataFrame) -> Figure:
     columns = (
         ("accuracy", "accuracy"),
         ("fake_recall", "fakes found"),
-        ("real_recall", "real ones left in peace"),
+        ("real_recall", "real images kept (specificity)"),
     )
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), sharey=True)
     names = list(dict.fromkeys(table["set"]))

@@ -65,7 +65,7 @@ def run_notebook(file: Path) -> Executed:
         papermill.execute_notebook(file, executed, progress_bar=False, cwd=file.parent)
     except PapermillExecutionError as failure:
         error = f"{failure.ename}: {failure.evalue}"
-    except Exception as failure:  # a kernel that died, a notebook that cannot be read: the rest goes on
+    except Exception as failure:  # a kernel that died, a notebook that cannot be read: the others still run
         error = f"{type(failure).__name__}: {failure}"
     if executed.is_file():
         _render(executed)

@@ -25,9 +25,9 @@ if TYPE_CHECKING:  # the library loads matplotlib when it first draws
 _CONTENTS = {
     "best_model_finetuned.pth": "the detector that learned from its failures",
     "best_model*.pt*": "the detector of the best epoch: dfdlib.load_detector(...)",
-    "training_log*.csv": "losses and validation metrics, a row an epoch",
+    "training_log*.csv": "losses and validation metrics, one row per epoch",
     "test.csv": "predictions of the test images",
-    "robustness.csv": "metrics of images that suffer more and more",
+    "robustness.csv": "metrics of increasingly degraded images",
     "localisation.csv": "how well heatmaps find the manipulated region",
     "removal.csv": "p_fake as the pixels that heatmaps mark are taken away",
     "out_of_fold.csv": "predictions of each image by the fold that held it out",

@@ -219,4 +219,6 @@ def _add_errors(app: Flask) -> None:
     @app.errorhandler(Exception)
     def broken(error: Exception) -> tuple[Response, int]:
         _log.error("a request failed", exc_info=error)
-        return jsonify(error="The server failed on this request; it goes on, and its log says why."), 500
+        return jsonify(
+            error="The server failed on this request; it keeps running, and its log says why."
+        ), 500

@@ -115,7 +115,7 @@ def compare(
         tta: See `cross_validate`.
 
     Returns:
-        What was trained, a row a detector (`parameters`, `weights` (their origin), `seconds` of training),
+        What was trained, one row per detector (`parameters`, `weights` (their origin), `seconds` of training),
         and its predictions of the held-out images, by name.
     """
     rows, judged = {}, {}

@@ -21,7 +21,7 @@ FINETUNED = "best_model_finetuned.pth"
 
 
 def failures(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the labelled images that were called wrongly, the surest mistakes first."""
+    """Return the labelled images that were called wrongly, the most confident mistakes first."""
     wrong = predictions[predictions["label"].notna() & (predictions["predicted"] != predictions["label"])]
     return wrong.iloc[np.argsort(-np.abs(wrong["logit"].to_numpy()), kind="stable")]
 

@@ -1,4 +1,4 @@
-"""What a training run has reached: a row an epoch, and what follows from it."""
+"""What a training run has reached: one row per epoch, and what follows from it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class History:
         return count
 
     def table(self) -> pd.DataFrame:
-        """Return a row an epoch."""
+        """Return one row per epoch."""
         return pd.DataFrame(self.rows)
 
     def last_line(self, epochs: int) -> str:

@@ -230,7 +230,7 @@ def test_mistakes_come_surest_first(predictions):
     expected = [f"p_fake {1 / (1 + np.exp(logit)):.3f}" for logit in (3.5, 2.9, -2.4)]
     assert [axis.get_title().split("\n")[1] for axis in axes] == expected
     assert axes[0].get_xlabel() == "gan upsampling\n…long_file_name_0015.png"
-    assert figure.get_suptitle() == "The 3 surest of 3 mistakes in 24 images"
+    assert figure.get_suptitle() == "The 3 most confident of 3 mistakes in 24 images"
     assert len(shown(plots.worst_mistakes(predictions, n=2).axes)) == 2
 
 
