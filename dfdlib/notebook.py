@@ -158,6 +158,10 @@ class RunConfig(NotebookRun):
     max_images: MaxImages
     workers: Workers
 
+    def __post_init__(self) -> None:
+        if 0 < self.image_size < 16:
+            raise DfdError(f"`image_size` is {self.image_size}; it must be at least 16, or 0.")
+
     def detector(
         self, manifest: pd.DataFrame, categories: Sequence[str] = (), backbone: str = "", **switches: Any
     ) -> Detector:

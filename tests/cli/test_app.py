@@ -144,7 +144,7 @@ def test_from_a_folder_to_a_finetuned_detector(capsys, photos, tmp_path):
     code, out, err = dfd(capsys, "split", photos, "--val", 0.3, "--test", 0.2, "--seed", 1)
     assert (code, out.strip()) == (0, str(photos / "manifest.csv"))
     assert "train" in err
-    options = ["--backbone", "resnet10t", "--stages", 1, "--image-size", 40, "--pretrained", "none"]
+    options = ["--backbone", "resnet10t", "--image-size", 40, "--pretrained", "none"]
     options += [
         "--epochs",
         3,

@@ -27,6 +27,7 @@ SETTINGS = {
     "backbone": "resnet18",
     "pretrained": "auto",
     "weights": "",
+    "fallback": "",
     "seed": 7,
     "max_images": 0,
     "workers": 0,

@@ -17,6 +17,7 @@ from PIL import Image
 from dfdlib import DfdError, create_detector, load_detector, save_detector
 from dfdlib.cli.app import main
 from dfdlib.models.decision import Decision
+from dfdlib.models.detector import DRAWN_ALONE
 from dfdlib.models.onnx import export_onnx
 from dfdlib.serve import Service, create_app
 from dfdlib.serve.feedback import FeedbackStore
@@ -49,7 +50,7 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def service(files):
     models = {name: load_detector(files / f"{name}.pt") for name in ("cnn", "net")}
-    return Service(models, {"net": files}, "These know nothing.")
+    return Service(models, {"net": files})
 
 
 @pytest.fixture
@@ -294,7 +295,7 @@ def test_the_pages_name_no_other_host():
 
 
 def test_the_demo_detectors_are_trained_once(tmp_path, monkeypatch, store, photo):
-    from dfdlib.cli.demo_detectors import NOTICE, demo_detectors
+    from dfdlib.cli.demo_detectors import demo_detectors
 
     monkeypatch.setenv("DFD_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("DFD_CACHE_DIR", str(tmp_path / "cache"))
@@ -303,8 +304,9 @@ def test_the_demo_detectors_are_trained_once(tmp_path, monkeypatch, store, photo
     assert demo_detectors(120, epochs=1) == files
     assert {name: file.stat().st_mtime_ns for name, file in files.items()} == written
     folders = {name: file.parent for name, file in files.items()}
-    service = Service({name: load_detector(file) for name, file in files.items()}, folders, NOTICE)
+    service = Service({name: load_detector(file) for name, file in files.items()}, folders)
     client = create_app(service, store).test_client()
-    assert "know nothing of photographs" in client.get("/models").json["notice"]
+    notice = client.get("/models").json["notice"]
+    assert all(f"{name}: {DRAWN_ALONE}" in notice for name in files)
     assert all("roc" in model["report"]["figures"] for model in client.get("/models").json["models"])
     assert len(send(client, encoded(photo)).json["predictions"]) == 2

@@ -20,6 +20,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from dfdlib import create_detector
 from dfdlib.models.decision import Decision
+from dfdlib.models.detector import DRAWN_ALONE
 from dfdlib.serve import Service, create_app, run_server
 from dfdlib.serve.feedback import FeedbackStore
 
@@ -45,7 +46,8 @@ def server(tmp_path_factory):
     }
     models["plain"].decision = Decision(band=(0.0, 1.1))  # never sure
     store = FeedbackStore(tmp_path_factory.mktemp("feedback") / "feedback.db")
-    app = create_app(Service(models, notice="These detectors know nothing."), store)
+    models["plain"].provenance["sources"] = ["demo-v5"]
+    app = create_app(Service(models), store)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -107,7 +109,7 @@ def judge(page, photo):
 
 
 def test_both_verdicts_and_the_heatmap(page, photo):
-    assert find(page, "#notice").text == "These detectors know nothing."
+    assert find(page, "#notice").text == f"plain: {DRAWN_ALONE}"
     judge(page, photo)
     names = [element.text for element in page.find_elements(By.CSS_SELECTOR, "#result strong")]
     assert names == ["plain", "<b>odd</b>"], "names are text, never markup"

@@ -6,7 +6,7 @@ import timm
 import torch
 
 from dfdlib import DfdError, create_detector
-from dfdlib.models.backbones import Truncated, stage_of
+from dfdlib.models.backbones import stage_of
 from dfdlib.training.optim import freeze_stages, learning_rate_at, parameter_groups, train_mode
 from dfdlib.training.settings import TrainConfig
 
@@ -54,11 +54,6 @@ def test_stages_of_resnet_are_its_layers():
     stage = stage_of(timm.create_model("resnet18", num_classes=0))
     assert stage["conv1.weight"] == stage["bn1.weight"] == 0
     assert [stage[f"layer{i}.0.conv1.weight"] for i in (1, 2, 3, 4)] == [1, 2, 3, 4]
-
-
-def test_stages_of_a_truncated_backbone_have_its_names():
-    backbone = Truncated(timm.create_model("resnet18", num_classes=0), 3)
-    assert set(stage_of(backbone)) == {name for name, _ in backbone.named_parameters()}
 
 
 def test_freezing_holds_weights_and_statistics_of_the_first_stages():
