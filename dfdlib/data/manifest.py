@@ -96,7 +96,7 @@ def read_manifest(csv_path: str | Path, root: str | Path | None = None) -> pd.Da
         roots = [os.path.normpath(csv_path.parent / (name or "")) for name in stated]
     else:
         roots = str(root)
-    manifest = manifest.assign(root=roots)
+    manifest = manifest.assign(root=roots).astype(object)
     validate(manifest)
     for column in manifest.columns.intersection(["path", "mask"]):
         for path in manifest[column].dropna():
