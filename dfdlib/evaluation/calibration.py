@@ -173,14 +173,14 @@ def calibrate(
     """Fit temperature, threshold and band to validation images.
 
     Args:
-        truth: [N], 1 fake, 0 real; both must be there.
+        truth: [N], 1 fake, 0 real; where one is missing, the temperature stays 1 and the threshold 0.5.
         logits: float [N], as the network returns them.
         false_alarms: Call at most this share of real images fake, see `threshold_for_false_alarms`; by
             default the threshold has the best balanced accuracy.
         min_accuracy: Of the verdicts beyond the band, see `abstain_band`.
 
     Raises:
-        DfdError: A class is missing, or a rate that these images cannot show.
+        DfdError: No image, or a rate of false alarms that these images cannot show.
     """
     plain = Decision(temperature=fit_temperature(truth, logits))
     p_fake = plain.p_fake(logits)
