@@ -28,11 +28,11 @@ def is_bar(out: nbformat.NotebookNode) -> bool:
 
 
 def lighter(out: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Store a picture at most 1,200 pixels wide, without loss: the traces that it may show live in single pixels."""
+    """Store a picture at most 1,000 pixels wide, without loss: the traces that it may show live in single pixels."""
     png = out.get("data", {}).get("image/png")
     if png and len(png) > 40_000:
         picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
-        picture.thumbnail((1200, 2400))
+        picture.thumbnail((1000, 2000))
         buffer = io.BytesIO()
         picture.save(buffer, "PNG", optimize=True)
         out["data"]["image/png"] = base64.b64encode(buffer.getvalue()).decode()
