@@ -267,6 +267,15 @@ class ClipRun(RunConfig):
     replay: Weight
     """Training clips per failure."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.image_size:
+            raise DfdError("`image_size` is 0; clips need a size, such as 224.")
+
+    def detector(self, manifest: pd.DataFrame, *args: Any, **switches: Any) -> Detector:
+        """Return a new detector, see `RunConfig.detector`, that sees frames as `load_clips` fits them."""
+        return super().detector(manifest, *args, **{"interpolation": "bilinear", **switches})
+
 
 @dataclass(frozen=True)
 class ExplainRun(RunConfig):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from dfdlib.cli.options import Repeated, require
+from dfdlib.cli.options import Repeated, UsageError, require
 from dfdlib.core.errors import DfdError
 from dfdlib.training.settings import TrainConfig
 
@@ -52,6 +52,11 @@ def train(
         attention: CBAM on the last feature map.
         config: How to train.
     """
+    switches = {"residual": residual, "stem_stride": stem_stride, "attention": attention}
+    if backbone == "cnn" and (weights or any(switches.values())):
+        raise UsageError("--backbone cnn takes no --weights, --residual, --stem-stride or --attention.")
+    if image_size and image_size < 16:
+        raise UsageError(f"--image-size is {image_size}; it must be at least 16, or 0.")
     from dfdlib.cli.outcome import save_outcome
     from dfdlib.core import machine
     from dfdlib.data.dataset import ImageDataset, typical_side
@@ -63,7 +68,6 @@ def train(
 
     machine.setup(config.seed)
     manifest = open_data(data, config.seed, max_images) if data else demo_manifest()
-    switches = {"residual": residual, "stem_stride": stem_stride, "attention": attention}
     detector = create_detector(
         backbone,
         image_size,
@@ -118,7 +122,10 @@ def evaluate(
                 images = _labelled_images(path, split, detector)
                 judged[name] = predict(detector, images, tta=tta)
         tell_unreadable(images.unreadable["error"])
-        rows += [{"detector": name, "data": str(path), **_scores(table)} for name, table in judged.items()]
+        for name, table in judged.items():
+            asked = detectors.values() if ensemble else [detectors[name]]
+            known = all(detector.training_digests is not None for detector in asked)
+            rows.append({"detector": name, "data": str(path), **_scores(table, known)})
     if out:
         import pandas as pd
 
@@ -128,8 +135,13 @@ def evaluate(
     return _plain(rows)
 
 
-def _scores(predictions: pd.DataFrame) -> dict[str, Any]:
-    """Return the metrics of a predictions table with their intervals, and warn of images that were learned."""
+def _scores(predictions: pd.DataFrame, known: bool) -> dict[str, Any]:
+    """Return the metrics of a predictions table with their intervals, and warn of images that were learned.
+
+    Args:
+        predictions: See `predictions.predict`.
+        known: Whether the detectors know their training images; an ONNX graph does not.
+    """
     from dfdlib.evaluation import bootstrap, metrics
 
     scores = metrics.binary_metrics(predictions)
@@ -137,7 +149,9 @@ def _scores(predictions: pd.DataFrame) -> dict[str, Any]:
     seen = int(predictions.loc[predictions["label"].notna(), "in_training"].sum())
     if seen:
         print(f"warning: {seen} of {scores['n']} images were seen in training or validation", file=sys.stderr)
-    return scores | {"n_seen": seen}
+    if not known:
+        print("warning: this model does not say which images it was trained on", file=sys.stderr)
+    return scores | {"n_seen": seen if known else None}
 
 
 def calibrate(
@@ -199,13 +213,13 @@ def finetune(
         epochs: Passes over the failures and their replay.
         learning_rate: Peak learning rate.
         replay: Training images per failure.
-        seed: Seeds the training.
+        seed: That of the training: it makes the same splits. Seeds the fine-tuning too.
         feedback: Learn from images that users of `dfd serve` reported, not from failures.
     """
     from dfdlib.core import machine
     from dfdlib.data.dataset import ImageDataset
     from dfdlib.data.scan import open_data
-    from dfdlib.evaluation.predictions import predict
+    from dfdlib.evaluation.predictions import in_training, predict
     from dfdlib.serve.feedback import FeedbackStore
     from dfdlib.training.finetune import (
         FINETUNED,
@@ -227,7 +241,15 @@ def finetune(
         images, wrong = with_feedback(images, reported)
         shown = (images.manifest["split"] == "val") | images.manifest["path"].isin(wrong["path"])
         held_out = images.subset(shown)
-    parts = {"val": held_out, "test": images.split("test")}
+    test = images.split("test")
+    learned = in_training(detector, test.manifest)
+    if learned.any():
+        print(
+            f"warning: {learned.sum()} of {len(test)} test images were learned before, and are left out; "
+            "was --seed another one then?",
+            file=sys.stderr,
+        )
+    parts = {"val": held_out, "test": test.subset(~learned)}
     before = {name: predict(detector, part) for name, part in parts.items()}
     if not feedback:
         wrong = failures(before["val"])
@@ -254,11 +276,16 @@ def load_detectors(paths: Iterable[str]) -> list[Detector]:
 
 
 def _labelled_images(path: str, split: str | None, detector: Detector) -> ImageDataset:
-    """Return the labelled images of a data set: of one split, or by default of `test` where it has one."""
+    """Return the labelled images of a data set: of one split, or by default of `test` where it has one.
+
+    A data set that states no splits is split as the detector's training did.
+    """
     from dfdlib.data.dataset import ImageDataset
-    from dfdlib.data.scan import open_raw
+    from dfdlib.data.scan import open_data, open_raw
 
     manifest = open_raw(path)
+    if split and manifest["split"].isna().all():
+        manifest = open_data(path, detector.provenance.get("settings", {}).get("seed", 0))
     known = manifest["label"].notna()
     in_test = known & (manifest["split"] == "test")
     chosen = known & (manifest["split"] == split) if split else (in_test if in_test.any() else known)

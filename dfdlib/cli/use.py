@@ -55,6 +55,9 @@ def predict(
         workers: Threads that decode; 0 for one per core.
     """
     require({"a path": paths, "--model": model})
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise UsageError(f"--threshold is {threshold}; it must be from 0 to 1.")
+    from dfdlib.data.manifest import files_of
     from dfdlib.evaluation.files import predict_files
     from dfdlib.images.faces import FaceDetector
     from dfdlib.images.video import VIDEO_SUFFIXES
@@ -68,17 +71,20 @@ def predict(
     }
     manifest = _manifest_of(paths)
     alone = len(manifest) == 1 and not Path(paths[0]).is_dir()
-    video = alone and Path(paths[0]).suffix.lower() in VIDEO_SUFFIXES
+    first = files_of(manifest)[0]
+    video = alone and first.suffix.lower() in VIDEO_SUFFIXES
     if heatmap and (not alone or video):
         raise DfdError("--heatmap is for one image; name a single file. `dfd explain` takes many.")
     if timeline and not video:
         raise DfdError("--timeline is for one video; name a single file.")
+    if out and (heatmap or timeline):
+        raise UsageError("--out writes a table; leave it out with --heatmap or --timeline.")
     if alone and not out:
         verdict = _judge_one(detectors, manifest, threshold, settings)
         if heatmap:
-            verdict["heatmap"] = _draw_heatmap(detectors, paths[0], heatmap)
+            verdict["heatmap"] = _draw_heatmap(detectors, first, heatmap)
         if timeline:
-            verdict["timeline"] = _draw_timeline(detectors, paths[0], timeline, settings)
+            verdict["timeline"] = _draw_timeline(detectors, first, timeline, threshold, settings)
         return verdict
     csv = out or ("test_tta_confidence.csv" if settings["tta"] else "test.csv")
     done = predict_files(detectors, manifest, csv, threshold=threshold, workers=workers, **settings)
@@ -108,7 +114,7 @@ def _judge_one(
     return result
 
 
-def _draw_heatmap(detectors: Sequence[Detector], path: str, folder: str) -> str:
+def _draw_heatmap(detectors: Sequence[Detector], path: Path, folder: str) -> str:
     """Write the heatmap of the most confident detector's verdict over the image; return the file."""
     from dfdlib.explain.heatmaps import confident_explanation
     from dfdlib.images.decode import write_image
@@ -122,13 +128,19 @@ def _draw_heatmap(detectors: Sequence[Detector], path: str, folder: str) -> str:
     return str(file)
 
 
-def _draw_timeline(detectors: Sequence[Detector], path: str, folder: str, settings: dict[str, Any]) -> str:
+def _draw_timeline(
+    detectors: Sequence[Detector],
+    path: Path,
+    folder: str,
+    threshold: float | None,
+    settings: dict[str, Any],
+) -> str:
     """Draw the score of each frame of a video; return the file."""
     from dfdlib.core.files import atomic_path
     from dfdlib.evaluation.files import frame_scores
     from dfdlib.plots.predictions import timeline
 
-    figure = timeline(frame_scores(detectors, path, **settings))
+    figure = timeline(frame_scores(detectors, path, threshold=threshold, **settings))
     file = Path(folder) / "timeline.png"
     with atomic_path(file) as temporary:
         figure.savefig(temporary, dpi=150, format="png")
@@ -213,23 +225,25 @@ def _named(model: Sequence[str]) -> tuple[dict[str, Detector], dict[str, Path]]:
 
 def _prepare_demo(service: Service) -> None:
     """Train the demo detectors in a process of their own, whose last line the page shows, and serve them then."""
-    command = [sys.executable, "-m", "dfdlib.cli.demo_detectors"]
+    command = [sys.executable, "-u", "-m", "dfdlib.cli.demo_detectors"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def follow() -> None:
-        lines = []
+        last, files = "no reason given", {}
         for line in process.stdout or ():
-            lines.append(line.strip())
             print(line, end="", file=sys.stderr)
-            if not line.startswith("{"):
-                service.preparing = f"The demo detectors are being prepared: {line.strip()}."
-        if process.wait():
-            service.preparing = (
-                f"The demo detectors could not be prepared: {lines[-1] if lines else 'no reason given'}"
-            )
+            if line.startswith("{"):
+                files = {name: Path(file) for name, file in json.loads(line).items()}
+            elif line.strip():
+                last = line.strip()
+                service.preparing = f"The demo detectors are being prepared: {last}."
+        try:
+            if process.wait() or not files:
+                raise DfdError(last)
+            detectors = dict(zip(files, load_detectors([str(file) for file in files.values()]), strict=True))
+        except DfdError as error:
+            service.preparing = f"The demo detectors could not be prepared: {error}"
             return
-        files = {name: Path(file) for name, file in json.loads(lines[-1]).items()}
-        detectors = dict(zip(files, load_detectors([str(file) for file in files.values()]), strict=True))
         service.ready(detectors, {name: file.parent for name, file in files.items()})
 
     atexit.register(process.terminate)

@@ -28,6 +28,11 @@ def setup(seed: int = 0) -> torch.device:
     np.random.seed(seed)
     torch.manual_seed(seed)
     keep_freed_memory()
+    return best_device()
+
+
+def best_device() -> torch.device:
+    """Return where to train: CUDA, Apple MPS or CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

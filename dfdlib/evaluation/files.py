@@ -156,6 +156,7 @@ def frame_scores(
     n_frames: int = 32,
     faces: FaceDetector | None = None,
     tta: Sequence[str] = (),
+    threshold: float | None = None,
 ) -> pd.DataFrame:
     """Judge the frames of one video by detectors for images.
 
@@ -165,6 +166,7 @@ def frame_scores(
         n_frames: How many frames, spread over it.
         faces: Crop the frames to the main face.
         tta: Views, see `forward.VIEWS`.
+        threshold: See `predictions.judge_rows`.
 
     Returns:
         A predictions table with `video` and `frame`, see `plots.timeline` and `tables.video_level`.
@@ -177,7 +179,7 @@ def frame_scores(
     name, frames = Path(path).name, read_subject(path, n_frames, faces)
     about = {"path": [f"{name}#{i}" for i in range(n_frames)], "label": None, "category": None}
     rows = pd.DataFrame(about).assign(video=name, frame=range(n_frames), group=name)
-    return pd.concat(judge_files(detectors, rows, frames, tta), ignore_index=True)
+    return pd.concat(judge_files(detectors, rows, frames, tta, threshold), ignore_index=True)
 
 
 def _frames_to_read(detectors: Sequence[Detector], n_frames: int) -> int:

@@ -81,7 +81,7 @@ def predict(
         detector was trained on the image, or chosen by it in validation.
 
     Raises:
-        DfdError: Unknown view.
+        DfdError: Unknown view, or images that are not fitted as the detector's.
     """
     return predict_ensemble([detector], dataset, batch_size, tta)
 
@@ -100,6 +100,7 @@ def predict_ensemble(
     check_views(tta)
     if len({(detector.fit, detector.n_frames) for detector in detectors}) != 1:
         raise DfdError("an ensemble over one data set needs detectors of one input size.")
+    check_fit(detectors[0], dataset)
     fit, manifest = detectors[0].fit, dataset.manifest
     seen = np.any([in_training(detector, manifest) for detector in detectors], axis=0)
     progress = Progress(
@@ -114,6 +115,16 @@ def predict_ensemble(
         category = np.empty((0, n_categories)) if n_categories else None
         tables = [predictions_table(detectors[0], manifest, np.empty(0), category)]
     return pd.concat(tables, ignore_index=True).assign(in_training=seen)
+
+
+def check_fit(detector: Detector, dataset: ImageDataset) -> None:
+    """Refuse images that were not fitted as the detector's. Raises `DfdError` that says how they were."""
+    if dataset.fit != detector.fit:
+        theirs, ours = (f"{size} px, {interpolation}" for size, interpolation in (dataset.fit, detector.fit))
+        raise DfdError(
+            f"the images are fitted to {theirs}, and the detector looks at {ours}; make the data set with "
+            "the detector's `fit`."
+        )
 
 
 def in_training(detector: Detector, manifest: pd.DataFrame) -> np.ndarray:

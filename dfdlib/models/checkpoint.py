@@ -24,8 +24,13 @@ def save_detector(detector: Detector, path: str | Path) -> None:
     """Write a detector to one file that `load_detector` needs nothing else to rebuild.
 
     Raises:
-        DfdError: The file cannot be written; an older one there stays whole.
+        DfdError: The file cannot be written; an older one there stays whole. Or the detector is an ONNX graph,
+            or the file is called `.onnx`.
     """
+    if not detector.explainable or Path(path).suffix == ".onnx":
+        raise DfdError(
+            f"{path}: a detector file holds a PyTorch network and ends in .pt; change that, and export it again."
+        )
     state = {name: tensor.detach().cpu() for name, tensor in detector.network.state_dict().items()}
     content = {"format": FORMAT, "version": FORMAT_VERSION, "about": detector.about(), "state": state}
     if detector.familiarity is not None:

@@ -55,8 +55,8 @@ class Detector:
     @property
     def limits(self) -> str:
         """What its user must know before all else; empty where nothing is known."""
-        drawn = any(name.startswith("demo-") for name in self.provenance.get("sources", ()))
-        return DRAWN_ALONE if drawn else ""
+        sources = self.provenance.get("sources", ())
+        return DRAWN_ALONE if sources and all(name.startswith("demo-") for name in sources) else ""
 
     @property
     def fit(self) -> tuple[int, str]:

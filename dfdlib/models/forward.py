@@ -102,7 +102,8 @@ def _judge_views(network: nn.Module, images: Tensor, tta: Sequence[str]) -> Logi
         view = VIEWS[name](images.flatten(0, -4)).unflatten(0, images.shape[:-3])
         seen.append(network(view))
     fields = zip(*seen, strict=True)
-    return Logits(*(None if field[0] is None else torch.stack(field).mean(0).cpu() for field in fields))
+    mean = Logits(*(None if field[0] is None else torch.stack(field).mean(0).cpu() for field in fields))
+    return mean._replace(novelty=seen[0].novelty)  # of the unmodified image
 
 
 def _novelty(detector: Detector, images: Tensor, logits: Logits) -> Tensor | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -26,9 +28,11 @@ def summary(folder: str | Path) -> list[str]:
         scores = report["metrics"][split]
     except (OSError, ValueError, KeyError) as error:
         raise DfdError(f"{folder} holds no finished run ({error}); run the notebook first.") from error
-    low, high = scores["auc_95"]
+    auc = "not defined: a class is missing"
+    if scores["auc"] is not None:
+        auc = "{:.3f} [{:.3f}, {:.3f}]".format(scores["auc"], *scores["auc_95"])
     lines = [
-        f"{split} AUC {scores['auc']:.3f} [{low:.3f}, {high:.3f}], accuracy {scores['accuracy']:.3f}, "
+        f"{split} AUC {auc}, accuracy {scores['accuracy']:.3f}, "
         f"{scores['n']} images, in {report['seconds'] / 60:.1f} minutes"
     ]
     predictions = folder / "test.csv"
@@ -38,9 +42,13 @@ def summary(folder: str | Path) -> list[str]:
     figures = [str(folder / name) for name in _WORTH_OPENING if (folder / name).is_file()]
     lines.append(f"figures worth opening: {', '.join(figures)}")
     lines.append(f"all of it, as a notebook: {folder}/04-multitask-effv2.ipynb")
-    lines.append(f"next: dfd predict YOUR_IMAGES --model {folder / 'best_model.pt'}")
+    command = "dfd" if shutil.which("dfd") else os.path.relpath(Path(sys.executable).with_name("dfd"))
+    lines.append(f"next: {command} predict YOUR_IMAGES --model {folder / 'best_model.pt'}")
     return lines
 
 
 if __name__ == "__main__":
-    print("\n".join(summary(sys.argv[1])))
+    try:
+        print("\n".join(summary(sys.argv[1])))
+    except DfdError as error:
+        sys.exit(str(error))

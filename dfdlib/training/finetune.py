@@ -13,8 +13,10 @@ from dfdlib.core.files import write_json
 from dfdlib.data.dataset import ImageDataset
 from dfdlib.data.manifest import files_of
 from dfdlib.evaluation import metrics
+from dfdlib.models.checkpoint import save_detector
 from dfdlib.models.detector import Detector
 from dfdlib.training.loop import BEST, fit
+from dfdlib.training.memory import learn_familiarity
 from dfdlib.training.settings import TrainConfig
 
 FINETUNED = "best_model_finetuned.pth"
@@ -83,7 +85,10 @@ def learn_from_failures(
     chosen = wanted | manifest.index.isin(_sample(manifest[rest], round(replay * wanted.sum()), config.seed))
     kept = (manifest["split"] == "val") & ~manifest["group"].isin(manifest.loc[wanted, "group"])
     history = fit(detector, dataset.subset(chosen), dataset.subset(kept), config, out_dir / "finetune")
-    (out_dir / "finetune" / BEST).replace(out_dir / FINETUNED)
+    everything = (manifest["split"] == "train") | wanted
+    learn_familiarity(detector, dataset.subset(everything), dataset.split("val"))  # not of the failures alone
+    save_detector(detector, out_dir / FINETUNED)
+    (out_dir / "finetune" / BEST).unlink()
     return history
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dfdlib.core.errors import DfdError
 from dfdlib.core.files import alone_in, write_csv
-from dfdlib.core.machine import keep_freed_memory, versions
+from dfdlib.core.machine import best_device, keep_freed_memory, versions
 from dfdlib.core.progress import Progress
 from dfdlib.data.dataset import Batch, ImageDataset
 from dfdlib.data.loader import GroupShuffle, make_loader
@@ -25,7 +25,7 @@ from dfdlib.models.fold_batchnorm import folded
 from dfdlib.models.networks import Heads
 from dfdlib.training.augment import augment, mixup
 from dfdlib.training.history import History
-from dfdlib.training.loop import BEST, LOG, calibrated_scores, check_classes
+from dfdlib.training.loop import BEST, LOG, calibrated_scores, check_trainable
 from dfdlib.training.losses import Losses
 from dfdlib.training.memory import learn_familiarity, remember
 from dfdlib.training.optim import keep_inputs, learning_rate_at, parameter_groups
@@ -71,7 +71,8 @@ def fit_frozen(
         raise DfdError("frozen features need a timm backbone; use dfdlib.fit for this detector.")
     if config.self_blend:
         raise DfdError("frozen features cannot be self-blended; set self_blend=0, or use dfdlib.fit.")
-    check_classes(train, val)
+    check_trainable(detector, train, val)
+    network.to(best_device())
     keep_freed_memory()
     with alone_in(out_dir):
         precision = choose_precision(detector.device, config.precision)
@@ -183,7 +184,7 @@ def _features(
     with progress, precision.autocast(device):
         for view in range(views):
             parts = []
-            for batch in make_loader(dataset, _BATCH):
+            for batch in make_loader(dataset, _BATCH, workers=config.workers):
                 images = augment(batch, view, config).images if view else batch["image"]
                 parts.append(network.embed(images.to(device)).float().cpu())
                 progress.update(len(images))

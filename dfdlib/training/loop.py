@@ -31,6 +31,7 @@ from dfdlib.data.loader import GroupShuffle, make_loader
 from dfdlib.data.manifest import fingerprint
 from dfdlib.evaluation import metrics
 from dfdlib.evaluation.calibration import calibrate
+from dfdlib.evaluation.predictions import check_fit
 from dfdlib.evaluation.tables import predictions_table
 from dfdlib.models.checkpoint import load_checked, load_detector, save_checked, save_detector
 from dfdlib.models.detector import Detector
@@ -69,10 +70,11 @@ def fit(
 
     Raises:
         DfdError: A class is missing, `out_dir` holds an unfinished run with other settings, or the loss is
-            not finite (the last good checkpoint stays), or another run is writing into `out_dir`.
+            not finite (the last good checkpoint stays), or another run is writing into `out_dir`; images that
+            are not fitted as the detector's, or an ONNX graph.
     """
     out_dir = Path(out_dir)
-    check_classes(train, val)
+    check_trainable(detector, train, val)
     with alone_in(out_dir) if _processes().is_main_process else nullcontext():
         return _train(_Run(detector, train, val, config, out_dir))
 
@@ -107,7 +109,9 @@ class _Run:
         self.identity = {
             **_identity(config),
             "data": fingerprint(train.manifest),
+            "validation": fingerprint(val.manifest),
             "network": detector.arguments,
+            "input": [*detector.fit, detector.n_frames],
         }
         remember(detector, train, val)
         detector.provenance |= {"versions": versions()}
@@ -341,8 +345,12 @@ def _processes() -> PartialState:
     return PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available())
 
 
-def check_classes(train: ImageDataset, val: ImageDataset) -> None:
-    """Refuse splits that cannot be trained or validated on. Raises `DfdError` that says what is missing."""
+def check_trainable(detector: Detector, train: ImageDataset, val: ImageDataset) -> None:
+    """Refuse a detector or splits that cannot be trained. Raises `DfdError` that says what is missing."""
+    if not detector.explainable:
+        raise DfdError("an ONNX graph cannot be trained; take the .pt file that it was exported from.")
+    for dataset in (train, val):
+        check_fit(detector, dataset)
     for name, dataset in (("training", train), ("validation", val)):
         counts = dataset.manifest["label"].value_counts()
         missing = [label for label in ("real", "fake") if not counts.get(label)]
