@@ -96,6 +96,25 @@ def test_one_image_gives_json(capsys, model, photos):
         assert json.loads(out)["decision"] == decision
 
 
+def test_a_pattern_can_name_the_single_image(capsys, model, photos, tmp_path):
+    pattern = photos / "fake" / "1.pn*"
+    code, _out, _ = dfd(capsys, "predict", pattern, "--model", model, "--heatmap", tmp_path / "out")
+    assert code == 0
+    assert (tmp_path / "out" / "gradcam.png").exists()
+    line = (
+        "predict",
+        photos / "fake/1.png",
+        "--model",
+        model,
+        "--heatmap",
+        tmp_path,
+        "--out",
+        tmp_path / "a.csv",
+    )
+    code, _, err = dfd(capsys, *line)
+    assert (code, "--out writes a table" in err) == (2, True)
+
+
 def test_a_heatmap_lies_over_the_image(capsys, model, photos, tmp_path):
     code, out, _ = dfd(
         capsys, "predict", photos / "fake/1.png", "--model", model, "--heatmap", tmp_path / "out"
@@ -291,6 +310,7 @@ def test_failures_are_one_sentence_and_an_exit_code(capsys, model, arguments, me
         "predict a",
         "predict a --model m --nothing",
         "predict a --model m --threshold high",
+        "predict a --model m --threshold 50",
         "evaluate --model m",
         "evaluate --model m --data d --split all",
         "scan a --label fake",
@@ -300,6 +320,8 @@ def test_failures_are_one_sentence_and_an_exit_code(capsys, model, arguments, me
         "serve --port http",
         "train",
         "train --out o --epochs many",
+        "train --out o --image-size -5",
+        "train --out o --backbone cnn --residual",
         "train --out o --monitor accuracy",
     ],
 )
@@ -372,6 +394,32 @@ def test_heatmaps_over_many_images(capsys, model, photos, tmp_path):
         "did you mean `gradcam++`"
         in dfd(capsys, "explain", photos, "--model", model, "--out", tmp_path, "--method", "gradcm++")[2]
     )
+
+
+def test_data_without_splits_is_split_as_for_training(capsys, photos, tmp_path):
+    options = [
+        "--backbone",
+        "resnet10t",
+        "--image-size",
+        32,
+        "--pretrained",
+        "none",
+        "--epochs",
+        1,
+        "--seed",
+        3,
+    ]
+    _, out, _ = dfd(capsys, "train", "--data", photos, "--out", tmp_path / "run", *options)
+    model = json.loads(out)["model"]
+    for split, seen in (("val", True), ("test", False)):
+        code, out, err = dfd(capsys, "evaluate", "--model", model, "--data", photos, "--split", split)
+        (row,) = json.loads(out)
+        assert (row["n_seen"] == row["n"], "were seen in training" in err) == (seen, seen)
+    code, out, _ = dfd(capsys, "calibrate", "--model", model, "--data", photos, "--out", tmp_path / "c.pt")
+    assert (code, json.loads(out)["model"]) == (0, str(tmp_path / "c.pt"))
+    wrong = ("--model", model, "--data", photos, "--out", tmp_path / "tuned", "--epochs", 1, "--seed", 4)
+    _, _, err = dfd(capsys, "finetune", *wrong)
+    assert "test images were learned before, and are left out; was --seed another one then?" in err
 
 
 def test_what_users_reported_is_learned(capsys, photos, tmp_path):

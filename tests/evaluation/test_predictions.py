@@ -85,6 +85,12 @@ def test_detectors_that_do_not_fit_together_are_refused(images):
             predict_ensemble([new_detector(), other], images)
 
 
+def test_images_fitted_otherwise_are_refused(demo):
+    bicubic = ImageDataset(demo, (32, "bicubic"), CATEGORIES)
+    with pytest.raises(DfdError, match="fitted to 32 px, bicubic, and the detector looks at 32 px, bilinear"):
+        predict(new_detector(), bicubic)
+
+
 def test_frames_of_a_row_are_averaged():
     detector = new_detector()
     pixels = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)

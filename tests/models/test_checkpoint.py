@@ -1,5 +1,6 @@
 """The detector file: whole and same after a round trip; refused when foreign, damaged or hostile."""
 
+import dataclasses
 import gzip
 import json
 import os
@@ -180,6 +181,13 @@ def test_a_failed_write_keeps_the_old_file(detector, file, monkeypatch):
         save_detector(detector, file)
     assert file.read_bytes() == before
     assert [path.name for path in file.parent.iterdir()] == ["best_model.pt"]
+
+
+def test_an_onnx_graph_and_the_suffix_of_one_are_refused(detector, tmp_path):
+    for wrong, name in ((detector, "careful.onnx"), (dataclasses.replace(detector, kind="onnx"), "a.pt")):
+        with pytest.raises(DfdError, match=r"a detector file holds a PyTorch network and ends in \.pt"):
+            save_detector(wrong, tmp_path / name)
+        assert not (tmp_path / name).exists()
 
 
 def test_load_checked_returns_what_was_saved(file):

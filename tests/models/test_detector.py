@@ -189,3 +189,10 @@ class TestClips:
         network(torch.rand(2, 2, 3, 32, 32)).fake.sum().backward()
         assert all(parameter.grad is not None for parameter in network.parameters())
         assert dict(network.named_modules())[network.target_layer] is not None
+
+
+def test_only_detectors_that_saw_nothing_but_the_demo_set_are_said_to_know_nothing_else():
+    detector = small()
+    for sources, known in ((["demo-v5"], True), (["demo-v5", "photos"], False), ([], False)):
+        detector.provenance["sources"] = sources
+        assert bool(detector.limits) == known

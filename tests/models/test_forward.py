@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from dfdlib import DfdError, create_detector
+from dfdlib.models.detector import Detector
 from dfdlib.models.forward import VIEWS, judge, views_of
+from dfdlib.models.networks import Logits
 
 
 @pytest.fixture
@@ -43,6 +45,17 @@ def test_logits_of_the_views_are_averaged(shape):
     together = judge(detector, batch, ("flip",))
     assert torch.allclose(together.fake, (flipped[0].fake + flipped[1].fake) / 2, atol=1e-6)
     assert torch.allclose(together.category, (flipped[0].category + flipped[1].category) / 2, atol=1e-6)
+
+
+def test_how_unlike_an_image_is_does_not_depend_on_views(images):
+    class Graph(torch.nn.Module):
+        def forward(self, batch):
+            values = batch.float().mean((1, 2, 3))
+            return Logits(values, None, batch[:, 0, 0, 0].float())
+
+    detector = Detector(Graph(), "onnx", {}, 32)
+    plain, viewed = (judge(detector, images, views, novelty=True) for views in ((), ("flip",)))
+    assert torch.equal(plain.novelty, viewed.novelty)
 
 
 def test_names_in_a_text():

@@ -9,6 +9,7 @@ import pytest
 from dfdlib import DfdError, create_detector, fit, load_detector, predict
 from dfdlib.data.dataset import ImageDataset
 from dfdlib.training.finetune import before_and_after, failures, learn_from_failures, save_failures
+from dfdlib.training.memory import learn_familiarity
 from dfdlib.training.settings import TrainConfig
 
 SETTINGS = TrainConfig(epochs=3, batch_size=8, learning_rate=3e-3, precision="fp32")
@@ -54,9 +55,16 @@ def test_failures_are_learned_and_the_file_is_a_detector(images, trained, tmp_pa
     val = images.split("val")
     before = predict(trained, val)
     wrong = failures(before)
-    seen = []
+    seen, learned = [], []
+
+    def remember_size(detector, train, val):
+        learned.append(len(train))
+        learn_familiarity(detector, train, val)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dfdlib.training.finetune.fit", lambda *given: seen.append(given) or fit(*given))
+        for module in ("loop", "finetune"):
+            patch.setattr(f"dfdlib.training.{module}.learn_familiarity", remember_size)
         learn_from_failures(
             trained, images, wrong, TrainConfig(**{**SETTINGS.__dict__, "epochs": 8}), tmp_path, replay=3
         )
@@ -64,6 +72,10 @@ def test_failures_are_learned_and_the_file_is_a_detector(images, trained, tmp_pa
     ((_, train, kept, _, _),) = seen
     assert set(wrong["path"]) <= set(train.manifest["path"])
     assert len(train) == 4 * len(wrong)
+    assert load_detector(tmp_path / "best_model_finetuned.pth").familiarity is not None
+    assert learned == [len(train), len(images.split("train")) + len(wrong)], (
+        "not familiar with failures alone"
+    )
     replayed = train.manifest[train.manifest["split"] == "train"]["label"].value_counts()
     assert abs(replayed["fake"] - replayed["real"]) <= 1
     assert not set(kept.manifest["group"]) & set(train.manifest["group"])

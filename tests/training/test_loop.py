@@ -1,5 +1,6 @@
 """Training: it learns, it resumes exactly, it stops with a reason, and it does not depend on the machine."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -119,6 +120,29 @@ def test_an_unfinished_run_with_other_settings_is_not_overwritten(images, tmp_pa
     with pytest.raises(DfdError, match=r"unfinished run with other settings \(epochs: 1 there, 2 here\)"):
         train(images, tmp_path, epochs=2)
     assert (tmp_path / LAST).read_bytes() == before
+
+
+def test_an_unfinished_run_of_another_input_size_is_not_resumed(images, demo, tmp_path, monkeypatch):
+    from dfdlib.training import loop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Run, "finish", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train(images, tmp_path, epochs=1)
+    larger = ImageDataset(demo, 48, categories_of(demo))
+    detector = create_detector("resnet10t", 48, categories_of(demo), pretrained="none")
+    config = TrainConfig(**{**SETTINGS.__dict__, "epochs": 1})
+    with pytest.raises(DfdError, match=r"input: \[32, 'bilinear', 0\] there, \[48, 'bilinear', 0\] here"):
+        fit(detector, larger.split("train"), larger.split("val"), config, tmp_path)
+
+
+def test_images_fitted_otherwise_and_onnx_graphs_are_not_trained(images, demo, tmp_path):
+    bicubic = ImageDataset(demo, (32, "bicubic"), categories_of(demo))
+    with pytest.raises(DfdError, match="fitted to 32 px, bicubic"):
+        train(bicubic, tmp_path)
+    graph = dataclasses.replace(new_detector(), kind="onnx")
+    with pytest.raises(DfdError, match="an ONNX graph cannot be trained"):
+        fit(graph, images.split("train"), images.split("val"), SETTINGS, tmp_path)
 
 
 def test_two_runs_do_not_mix_in_one_folder(images, tmp_path):
