@@ -21,7 +21,7 @@ from dfdlib.models.weights import FALLBACK, create_backbone
 INPUT_SIZE = 128
 """Images are brought to this side first; larger ones tell no better."""
 _COMPONENTS = 96
-_LIMIT, _JOINT_LIMIT = 0.99, 0.98
+_LIMIT, _JOINT_LIMIT = 0.99, 0.975
 """Shares of the validation images within the limits: of each view, and of both."""
 _BLOCKS = (1, 2, 3)
 """Blocks whose maps are summed up."""
