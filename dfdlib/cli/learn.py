@@ -53,14 +53,10 @@ def train(
         config: How to train.
     """
     switches = {"residual": residual, "stem_stride": stem_stride, "attention": attention}
-    if backbone == "cnn" and (weights or any(switches.values())):
-        raise UsageError("--backbone cnn takes no --weights, --residual, --stem-stride or --attention.")
-    if image_size and image_size < 16:
-        raise UsageError(f"--image-size is {image_size}; it must be at least 16, or 0.")
+    _check_network(backbone, image_size, [weights, *switches.values()])
     from dfdlib.cli.outcome import save_outcome
     from dfdlib.core import machine
-    from dfdlib.data.dataset import ImageDataset, typical_side
-    from dfdlib.data.manifest import categories_of
+    from dfdlib.data import ImageDataset, categories_of, typical_side
     from dfdlib.data.scan import open_data
     from dfdlib.demo.sets import demo_manifest
     from dfdlib.models.detector import create_detector
@@ -85,6 +81,13 @@ def train(
         history = fit(detector, images.split("train"), images.split("val"), config, out)
         scores = save_outcome("dfd train", config, out, detector, images, history)["metrics"]
     return {"model": str(Path(out) / BEST), "metrics": scores}
+
+
+def _check_network(backbone: str, image_size: int, of_backbones: Sequence[Any]) -> None:
+    if backbone == "cnn" and any(of_backbones):
+        raise UsageError("--backbone cnn takes no --weights, --residual, --stem-stride or --attention.")
+    if image_size and image_size < 16:
+        raise UsageError(f"--image-size is {image_size}; it must be at least 16, or 0.")
 
 
 def evaluate(
@@ -219,7 +222,7 @@ def finetune(
     from dfdlib.core import machine
     from dfdlib.data.dataset import ImageDataset
     from dfdlib.data.scan import open_data
-    from dfdlib.evaluation.predictions import in_training, predict
+    from dfdlib.evaluation.predictions import predict
     from dfdlib.serve.feedback import FeedbackStore
     from dfdlib.training.finetune import (
         FINETUNED,
@@ -241,15 +244,7 @@ def finetune(
         images, wrong = with_feedback(images, reported)
         shown = (images.manifest["split"] == "val") | images.manifest["path"].isin(wrong["path"])
         held_out = images.subset(shown)
-    test = images.split("test")
-    learned = in_training(detector, test.manifest)
-    if learned.any():
-        print(
-            f"warning: {learned.sum()} of {len(test)} test images were learned before, and are left out; "
-            "was --seed another one then?",
-            file=sys.stderr,
-        )
-    parts = {"val": held_out, "test": test.subset(~learned)}
+    parts = {"val": held_out, "test": _never_learned(detector, images.split("test"))}
     before = {name: predict(detector, part) for name, part in parts.items()}
     if not feedback:
         wrong = failures(before["val"])
@@ -261,6 +256,19 @@ def finetune(
     unseen = {"test": (before["test"], after["test"])} if before["test"]["label"].notna().any() else {}
     table = before_and_after(before["val"], after["val"], wrong, unseen)
     return _plain({"model": str(out / FINETUNED), "learned": len(wrong), "sets": table.to_dict("records")})
+
+
+def _never_learned(detector: Detector, test: ImageDataset) -> ImageDataset:
+    from dfdlib.evaluation.predictions import in_training
+
+    learned = in_training(detector, test.manifest)
+    if learned.any():
+        print(
+            f"warning: {learned.sum()} of {len(test)} test images were learned before, and are left out; "
+            "was --seed another one then?",
+            file=sys.stderr,
+        )
+    return test.subset(~learned)
 
 
 def load_detectors(paths: Iterable[str]) -> list[Detector]:

@@ -55,8 +55,7 @@ def predict(
         workers: Threads that decode; 0 for one per core.
     """
     require({"a path": paths, "--model": model})
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise UsageError(f"--threshold is {threshold}; it must be from 0 to 1.")
+    _check_threshold(threshold)
     from dfdlib.data.manifest import files_of
     from dfdlib.evaluation.files import predict_files
     from dfdlib.images.faces import FaceDetector
@@ -73,12 +72,7 @@ def predict(
     alone = len(manifest) == 1 and not Path(paths[0]).is_dir()
     first = files_of(manifest)[0]
     video = alone and first.suffix.lower() in VIDEO_SUFFIXES
-    if heatmap and (not alone or video):
-        raise DfdError("--heatmap is for one image; name a single file. `dfd explain` takes many.")
-    if timeline and not video:
-        raise DfdError("--timeline is for one video; name a single file.")
-    if out and (heatmap or timeline):
-        raise UsageError("--out writes a table; leave it out with --heatmap or --timeline.")
+    _check_pictures(heatmap, timeline, out, alone, video)
     if alone and not out:
         verdict = _judge_one(detectors, manifest, threshold, settings)
         if heatmap:
@@ -92,6 +86,22 @@ def predict(
     judged = done.n - len(done.unreadable)
     print(f"{done.n} files, {done.n_fake} called fake of {judged} judged now or before", file=sys.stderr)
     return str(done.csv)
+
+
+def _check_threshold(threshold: float | None) -> None:
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise UsageError(f"--threshold is {threshold}; it must be from 0 to 1.")
+
+
+def _check_pictures(
+    heatmap: str | None, timeline: str | None, out: str | None, alone: bool, video: bool
+) -> None:
+    if heatmap and (not alone or video):
+        raise DfdError("--heatmap is for one image; name a single file. `dfd explain` takes many.")
+    if timeline and not video:
+        raise DfdError("--timeline is for one video; name a single file.")
+    if out and (heatmap or timeline):
+        raise UsageError("--out writes a table; leave it out with --heatmap or --timeline.")
 
 
 def _judge_one(

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "clips": ["ClipDataset"],
-        "dataset": ["Batch", "ImageDataset"],
+        "dataset": ["Batch", "ImageDataset", "typical_side"],
         "duplicates": ["find_duplicates", "image_facts", "regroup"],
         "loader": ["GroupShuffle", "make_loader"],
         "manifest": [

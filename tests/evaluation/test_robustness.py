@@ -284,5 +284,5 @@ def test_curves_that_cannot_be_drawn_are_refused(photos):
     with pytest.raises(DfdError, match="no value is known"):
         plots.robustness_curves(table.assign(auc=np.nan))
     many = pd.concat([table.assign(detector=str(i)) for i in range(9)])
-    with pytest.raises(DfdError, match="9 detectors cannot be told apart"):
+    with pytest.raises(DfdError, match="9 detectors cannot be distinguished"):
         plots.robustness_curves(many)
