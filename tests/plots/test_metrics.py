@@ -50,5 +50,5 @@ def test_reliability_before_and_after(predictions):
     assert axis.get_title() == "Reliability, 200 images of 100 groups"
     assert len(below.patches) == 2
     alone = plots.reliability_diagram(predictions, n_resamples=20).axes[0]
-    assert [text.get_text()[:9] for text in alone.get_legend().get_texts()] == ["as it sho", "as it is:"]
+    assert [text.get_text()[:9] for text in alone.get_legend().get_texts()] == ["as it sho", "uncalibra"]
     assert not plt.get_fignums()
