@@ -32,11 +32,11 @@ class CrossValidation:
     """What the folds have shown."""
 
     folds: pd.DataFrame
-    """A row a fold: `fold`, `best_epoch`, `epochs`, and metrics on the images that it held out."""
+    """One row per fold: `fold`, `best_epoch`, `epochs`, and metrics on the images that it held out."""
     out_of_fold: pd.DataFrame
     """Predictions of every image by the fold that held it out, with a `fold` column."""
     detectors: list[Detector]
-    """The detector of each fold, for `predict.predict_ensemble`."""
+    """The detector of each fold, for `predictions.predict_ensemble`."""
     histories: list[pd.DataFrame]
     """The history of each fold, see `loop.fit`."""
 
@@ -111,7 +111,7 @@ def compare(
         train: Images to train on.
         held_out: Images that choose the best epoch and judge it.
         config: How to train each.
-        out_dir: A folder a detector is made in it.
+        out_dir: Each detector gets a folder in it.
         tta: See `cross_validate`.
 
     Returns:
@@ -145,6 +145,7 @@ def _fold(
             finished.provenance.get("settings") == dataclasses.asdict(config)
             and finished.provenance.get("data") == fingerprint(train.manifest)
             and (finished.kind, finished.arguments) == (detector.kind, detector.arguments)
+            and (finished.fit, finished.n_frames) == (detector.fit, detector.n_frames)
         ):
             Progress.write(f"fold {fold}: trained already, taken from {weights}")
             return finished, pd.read_csv(log)

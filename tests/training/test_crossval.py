@@ -94,6 +94,22 @@ def test_other_settings_train_the_folds_again(images, trained, monkeypatch, caps
     assert "of other data or settings" in capsys.readouterr().out
 
 
+def test_another_input_size_trains_the_folds_again(demo, trained, monkeypatch, capsys):
+    out_dir, _ = trained
+    larger = ImageDataset(demo, 48, categories_of(demo))
+
+    def stop(*_):
+        raise DfdError("enough")
+
+    def new(seed):
+        return create_detector("resnet10t", 48, larger.categories, pretrained="none", seed=seed)
+
+    monkeypatch.setattr("dfdlib.training.crossval.fit", stop)
+    with pytest.raises(DfdError, match="enough"):
+        cross_validate(new, known(larger), SETTINGS, out_dir, 3)
+    assert "of other data or settings" in capsys.readouterr().out
+
+
 def test_an_ensemble_averages_logits(images, trained):
     _, result = trained
     test = images.split("test")
