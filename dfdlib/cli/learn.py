@@ -289,11 +289,12 @@ def _labelled_images(path: str, split: str | None, detector: Detector) -> ImageD
     A data set that states no splits is split as the detector's training did.
     """
     from dfdlib.data.dataset import ImageDataset
-    from dfdlib.data.scan import open_data, open_raw
+    from dfdlib.data.manifest import prepare
+    from dfdlib.data.scan import open_raw
 
     manifest = open_raw(path)
     if split and manifest["split"].isna().all():
-        manifest = open_data(path, detector.provenance.get("settings", {}).get("seed", 0))
+        manifest = prepare(manifest, detector.provenance.get("settings", {}).get("seed", 0))
     known = manifest["label"].notna()
     in_test = known & (manifest["split"] == "test")
     chosen = known & (manifest["split"] == split) if split else (in_test if in_test.any() else known)

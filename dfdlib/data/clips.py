@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dfdlib.core.errors import DfdError
-from dfdlib.data.dataset import ImageDataset
+from dfdlib.data.dataset import ImageDataset, size_and_interpolation
 from dfdlib.images.faces import FaceDetector
 from dfdlib.images.picture import fit_image
 from dfdlib.images.video import read_subject
@@ -42,12 +42,8 @@ class ClipDataset(ImageDataset):
             DfdError: No video at all can be read.
         """
         self.n_frames = n_frames
-        self._load(
-            manifest,
-            _ClipReader(*((fit, "bilinear") if isinstance(fit, int) else fit), n_frames, faces),
-            categories,
-            workers,
-        )
+        reader = _ClipReader(*size_and_interpolation(fit), n_frames, faces)
+        self._load(manifest, reader, categories, workers)
 
     def frames(self) -> ImageDataset:
         """Return the single frames of the clips as images, with their `video` and `frame` in the manifest.

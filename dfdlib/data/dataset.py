@@ -73,8 +73,7 @@ class ImageDataset(Dataset):
             DfdError: None of the images can be read. Where only some cannot, they are left out and listed in
                 `unreadable` (columns `path`, `error`).
         """
-        size, interpolation = (fit, "bilinear") if isinstance(fit, int) else fit
-        self._load(manifest, _ImageReader(size, interpolation), categories, workers)
+        self._load(manifest, _ImageReader(*size_and_interpolation(fit)), categories, workers)
 
     def _load(self, manifest: pd.DataFrame, reader: Reader, categories: Sequence[str], workers: int) -> None:
         """Decode every row of the manifest by the reader."""
@@ -171,6 +170,11 @@ class ImageDataset(Dataset):
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Return a batch; PyTorch's loaders call this."""
         return self.batch(indices)
+
+
+def size_and_interpolation(fit: int | tuple[int, str]) -> tuple[int, str]:
+    """Return how images are fitted, as `Detector.fit` says it: a side alone means bilinear."""
+    return (fit, "bilinear") if isinstance(fit, int) else fit
 
 
 def typical_side(manifest: pd.DataFrame, n: int = 64) -> int:

@@ -25,6 +25,7 @@ from dfdlib.evaluation.tables import public_table
 from dfdlib.images.faces import FaceDetector
 from dfdlib.images.picture import Picture, fit_image, read_picture
 from dfdlib.images.video import VIDEO_SUFFIXES, read_subject
+from dfdlib.models.checkpoint import checksum
 from dfdlib.models.detector import Detector
 from dfdlib.models.fold_batchnorm import folded
 from dfdlib.models.forward import check_views
@@ -46,7 +47,7 @@ class PredictedFiles:
     n_resumed: int
     """Files that an interrupted run had judged already."""
     unreadable: list[str]
-    """Why files could not be read, an error each, of this run."""
+    """Why files could not be read, one error each, of this run."""
     n_fake: int
     """Files that were called fake."""
 
@@ -73,7 +74,7 @@ def judge_files(
         sources: What to judge; the files of the manifest when not given.
         tta: Views, see `forward.VIEWS`.
         threshold: Called fake from this `p_fake` on, without a band; the detectors' own when not given.
-        batch_size: Sources a forward pass.
+        batch_size: Sources per forward pass.
         workers: Threads that decode; 0 for one per core.
         n_frames: Frames of a video that detectors for images judge.
         faces: Crop the frames of videos to the main face.
@@ -241,12 +242,9 @@ def _identity(
     detectors: Sequence[Detector], manifest: pd.DataFrame, settings: dict[str, object]
 ) -> dict[str, object]:
     """Say which run this is: weights, files, and the settings that change what is said of them."""
-    digests = []
-    for detector in detectors:
-        digest = hashlib.sha256(repr((detector.kind, detector.arguments, detector.decision)).encode())
-        for tensor in detector.network.state_dict().values():
-            digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        digests.append(digest.hexdigest())
+    digests = [
+        checksum([one.kind, one.arguments, one.decision, one.network.state_dict()]) for one in detectors
+    ]
     order = hashlib.sha256("\0".join(manifest["path"]).encode(errors="surrogateescape")).hexdigest()
     faces = settings.get("faces")
     return {

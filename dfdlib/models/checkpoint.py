@@ -81,7 +81,7 @@ def save_checked(content: Mapping[str, Any], path: str | Path) -> None:
     with atomic_path(path) as temporary:
         try:
             with saving.patch({"save.compute_crc32": False}):  # it would take as long as all the rest
-                torch.save({**content, "checksum": _checksum(content)}, temporary)
+                torch.save({**content, "checksum": checksum(content)}, temporary)
         except RuntimeError as error:  # what PyTorch makes of a full disk
             raise OSError(str(error).splitlines()[0]) from error
 
@@ -100,12 +100,13 @@ def load_checked(path: str | Path) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict) or "checksum" not in content:
         raise DfdError(f"{path} is not a file that dfdlib saved; pass a best_model.pt from a dfdlib run.")
-    if content.pop("checksum") != _checksum(content):
+    if content.pop("checksum") != checksum(content):
         raise DfdError(f"{path} is damaged: its checksum does not match. Copy it anew, or train again.")
     return content
 
 
-def _checksum(value: Any) -> str:
+def checksum(value: Any) -> str:
+    """Return the SHA-256, in hex, of a nested table of tensors and plain values."""
     digest = hashlib.sha256()
     _feed(digest, value)
     return digest.hexdigest()

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dfdlib.models.weights import FALLBACK, create_backbone
+from dfdlib.models.networks import unit_range
+from dfdlib.models.weights import FALLBACK, SCRATCH, create_backbone
 
 INPUT_SIZE = 128
 """Images are brought to this side first; larger ones tell no better."""
@@ -36,8 +37,11 @@ class ReferenceNetwork(nn.Module):
         self.backbone = backbone.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Map images [B, 3, S, S], uint8 or float in [0, 1], to views [B, 1280] and [B, 288]."""
-        pixels = images.float() / 255 if images.dtype == torch.uint8 else images
+        """Map images [B, 3, S, S], uint8 or float in [0, 1], to views [B, 1280] and [B, 288].
+
+        Clips [B, T, 3, S, S] are represented by their middle frames.
+        """
+        pixels = unit_range(images if images.ndim == 4 else images[:, images.shape[1] // 2])
         if pixels.shape[-1] != INPUT_SIZE:
             pixels = F.interpolate(pixels, (INPUT_SIZE, INPUT_SIZE), mode="bilinear", antialias=True)
         maps, statistics = self.backbone.bn1(self.backbone.conv_stem(2 * pixels - 1)), []
@@ -53,7 +57,7 @@ class ReferenceNetwork(nn.Module):
 def reference_network() -> ReferenceNetwork | None:
     """Return the reference network, on the CPU; None where its weights are not to be had."""
     found = create_backbone(FALLBACK, "package")
-    if found.origin == "scratch":
+    if found.origin == SCRATCH:
         return None
     return ReferenceNetwork(found.module).to(memory_format=torch.channels_last)
 

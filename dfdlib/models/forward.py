@@ -12,7 +12,7 @@ from dfdlib.core.errors import unknown
 from dfdlib.core.machine import keep_freed_memory
 from dfdlib.models.detector import Detector
 from dfdlib.models.familiarity import reference_network
-from dfdlib.models.networks import Logits
+from dfdlib.models.networks import Logits, unit_range
 
 _MARGIN = 1 / 16
 
@@ -61,8 +61,9 @@ def views_of(text: str) -> list[str]:
 
 
 def _resized(images: Tensor, size: int) -> Tensor:
-    pixels = images.float() / 255 if images.dtype == torch.uint8 else images
-    return F.interpolate(pixels, (size, size), mode="bilinear", antialias=True, align_corners=False)
+    return F.interpolate(
+        unit_range(images), (size, size), mode="bilinear", antialias=True, align_corners=False
+    )
 
 
 _CPU_PART = 16
@@ -107,9 +108,8 @@ def _judge_views(network: nn.Module, images: Tensor, tta: Sequence[str]) -> Logi
 
 
 def _novelty(detector: Detector, images: Tensor, logits: Logits) -> Tensor | None:
-    """Return how far images [B, 3, S, S] lie from the training images, [B]; of clips, their middle frames."""
+    """Return how far images [B, 3, S, S] or clips [B, T, 3, S, S] lie from the training images, [B]."""
     if detector.familiarity is None:
         return logits.novelty  # an ONNX graph says it by itself
-    frames = images if images.ndim == 4 else images[:, images.shape[1] // 2]
     network = reference_network()
-    return None if network is None else detector.familiarity.novelty(network(frames.cpu()))
+    return None if network is None else detector.familiarity.novelty(network(images.cpu()))

@@ -27,6 +27,11 @@ class Logits(NamedTuple):
     """float [B], see `Familiarity.novelty`; None where it was not asked for, or is not known."""
 
 
+def unit_range(images: Tensor) -> Tensor:
+    """Return images of any shape, uint8 or float in [0, 1], as float in [0, 1]."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images
+
+
 class HighPassResidual(nn.Module):
     """What a 3×3 high-pass filter leaves of each colour, clipped, as extra channels.
 
@@ -67,7 +72,7 @@ class Normalize(nn.Module):
                 if images.dtype == torch.uint8:
                     return _scaled(images, scale / 255, shift)
                 return images.float() * scale + shift
-            pixels = images.float() / 255 if images.dtype == torch.uint8 else images
+            pixels = unit_range(images)
             return torch.cat([(pixels - self.mean) / self.std, self.residual(pixels)], 1)
 
 
@@ -184,7 +189,7 @@ class CustomCnn(nn.Module):
 
     def forward(self, images: Tensor) -> Logits:
         """Map images [B, 3, H, W], uint8 or float in [0, 1], to `Logits`."""
-        features = images.float() / 255 if images.dtype == torch.uint8 else images
+        features = unit_range(images)
         for block in self.maps:
             features = block(features)
             if block is not self.maps[-1]:

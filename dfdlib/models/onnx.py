@@ -18,7 +18,7 @@ from dfdlib.core.errors import DfdError
 from dfdlib.core.files import atomic_path
 from dfdlib.models.detector import Detector
 from dfdlib.models.familiarity import reference_network
-from dfdlib.models.networks import Logits
+from dfdlib.models.networks import Logits, unit_range
 
 _KEY = "dfdlib"
 
@@ -44,8 +44,7 @@ class OnnxNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Logits:
         """Map images [B, 3, S, S], uint8 or float in [0, 1], to `Logits`."""
-        pixels = images.float() / 255 if images.dtype == torch.uint8 else images
-        outputs = self._session.run(None, {"images": pixels.contiguous().numpy()})
+        outputs = self._session.run(None, {"images": unit_range(images).contiguous().numpy()})
         return Logits(
             **{"category": None, **dict(zip(self._outputs, map(torch.from_numpy, outputs), strict=True))}
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from dfdlib.core.errors import DfdError
+from dfdlib.models.decision import CANT_TELL
 
 _WORTH_OPENING = ("roc.png", "generators.png", "robustness.png", "worst_mistakes.png")
 
@@ -38,7 +39,7 @@ def summary(folder: str | Path) -> list[str]:
     predictions = folder / "test.csv"
     if predictions.is_file():
         verdicts = pd.read_csv(predictions)["verdict"].fillna("")
-        lines.append(f'"can\'t tell" of {verdicts.str.startswith("can").mean():.1%} of them')
+        lines.append(f'"{CANT_TELL}" of {verdicts.str.startswith(CANT_TELL).mean():.1%} of them')
     figures = [str(folder / name) for name in _WORTH_OPENING if (folder / name).is_file()]
     lines.append(f"figures worth opening: {', '.join(figures)}")
     lines.append(f"all of it, as a notebook: {folder}/04-multitask-effv2.ipynb")

@@ -15,6 +15,7 @@ from torch import Tensor
 from dfdlib.data.dataset import Batch
 from dfdlib.images.degrade import blur, jpeg, resize
 from dfdlib.images.forge import STRENGTHS, forge_image
+from dfdlib.models.networks import unit_range
 from dfdlib.training.settings import TrainConfig
 
 _DRAWS = 18
@@ -169,6 +170,6 @@ def mixup(images: Tensor, batch: Batch, uniform: float, alpha: float) -> Augment
         alpha: Parameter of the beta distribution that the share is drawn from.
     """
     share = float(beta.ppf(uniform, alpha, alpha))
-    pixels = images.float() / 255 if images.dtype == torch.uint8 else images
+    pixels = unit_range(images)
     others = Batch(**{name: tensor.flip(0) for name, tensor in batch.items()})
     return Augmented(share * pixels + (1 - share) * pixels.flip(0), ((share, batch), (1 - share, others)))
