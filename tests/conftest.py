@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from dfdlib.demo.sets import demo_manifest
@@ -19,6 +20,26 @@ def demo(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DFD_DATA_DIR", str(tmp_path_factory.mktemp("data")))
         return demo_manifest(n_images=240, size=64)
+
+
+@pytest.fixture
+def predictions():
+    """Predictions of four images, two of them mistaken."""
+    return pd.DataFrame(
+        {
+            "path": ["a.png", "=b.png", "c.png", "d.png"],
+            "label": ["real", "real", "fake", "fake"],
+            "category": ["animals", None, "animals", "vehicles"],
+            "split": "test",
+            "group": ["1", "2", "1", "3"],
+            "generator": [None, None, "splicing", "splicing"],
+            "p_fake": [0.1, 0.7, 0.8, 0.2],
+            "predicted": ["real", "fake", "fake", "real"],
+            "predicted_category": ["animals", "animals", "vehicles", "vehicles"],
+            "category_confidence": [0.9, 0.5, 0.6, 0.8],
+            "threshold": 0.5,
+        }
+    )
 
 
 @pytest.fixture

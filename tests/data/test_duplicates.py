@@ -1,26 +1,12 @@
 """Duplicates: the same picture found under other names, chains of them, and the facts of a file."""
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from smooth_pictures import picture, save
 
 from dfdlib.data.duplicates import _near, find_duplicates, image_facts, regroup
 from dfdlib.data.scan import scan_images
-
-
-def picture(seed, size=96):
-    """A smooth picture unlike any other."""
-    rng = np.random.default_rng(seed)
-    return cv2.resize(
-        rng.integers(0, 256, (16, 16, 3), dtype=np.uint8), (size, size), interpolation=cv2.INTER_CUBIC
-    )
-
-
-def save(root, name, image, quality=90):
-    path = root / name
-    flags = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix == ".jpg" else []
-    cv2.imwrite(str(path), image[..., ::-1], flags)
 
 
 def test_the_jpeg_quality_is_estimated(tmp_path):

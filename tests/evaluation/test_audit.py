@@ -1,27 +1,12 @@
 """The audit finds what it is shown, and nothing where there is nothing."""
 
 import cv2
-import numpy as np
 import pytest
+from smooth_pictures import picture, save
 
 from dfdlib import DfdError
 from dfdlib.data.scan import scan_images
 from dfdlib.evaluation.audit import audit_images
-
-
-def picture(seed, size=96):
-    """A smooth picture unlike any other."""
-    rng = np.random.default_rng(seed)
-    return cv2.resize(
-        rng.integers(0, 256, (16, 16, 3), dtype=np.uint8), (size, size), interpolation=cv2.INTER_CUBIC
-    )
-
-
-def save(root, name, image, quality=90):
-    path = root / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    flags = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix == ".jpg" else []
-    cv2.imwrite(str(path), image[..., ::-1], flags)
 
 
 @pytest.fixture

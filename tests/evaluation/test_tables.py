@@ -17,26 +17,6 @@ def _no_warnings(recwarn):
     assert not [str(warning.message) for warning in recwarn]
 
 
-@pytest.fixture
-def predictions():
-    """Four images, two of them mistaken."""
-    return pd.DataFrame(
-        {
-            "path": ["a.png", "=b.png", "c.png", "d.png"],
-            "label": ["real", "real", "fake", "fake"],
-            "category": ["animals", None, "animals", "vehicles"],
-            "split": "test",
-            "group": ["1", "2", "1", "3"],
-            "generator": [None, None, "splicing", "splicing"],
-            "p_fake": [0.1, 0.7, 0.8, 0.2],
-            "predicted": ["real", "fake", "fake", "real"],
-            "predicted_category": ["animals", "animals", "vehicles", "vehicles"],
-            "category_confidence": [0.9, 0.5, 0.6, 0.8],
-            "threshold": 0.5,
-        }
-    )
-
-
 def new_detector(categories=(), **decision):
     detector = create_detector("cnn", 24, categories)
     detector.decision = Decision(**decision)

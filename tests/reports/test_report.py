@@ -45,23 +45,8 @@ def results(tmp_path):
 
 
 @pytest.fixture
-def predictions(tmp_path):
-    table = pd.DataFrame(
-        {
-            "path": ["a.png", "=b.png", "c.png", "d.png"],
-            "label": ["real", "real", "fake", "fake"],
-            "category": ["animals", None, "animals", "vehicles"],
-            "split": "test",
-            "group": ["1", "2", "1", "3"],
-            "generator": [None, None, "splicing", "splicing"],
-            "p_fake": [0.1, 0.7, 0.8, 0.2],
-            "predicted": ["real", "fake", "fake", "real"],
-            "predicted_category": ["animals", "animals", "vehicles", "vehicles"],
-            "category_confidence": [0.9, 0.5, 0.6, 0.8],
-            "threshold": 0.5,
-            "root": str(tmp_path / "images"),
-        }
-    )
+def predictions(predictions, tmp_path):
+    table = predictions.assign(root=str(tmp_path / "images"))
     for path in table["path"]:
         (tmp_path / "images").mkdir(exist_ok=True)
         (tmp_path / "images" / path).write_text(path)
