@@ -153,7 +153,7 @@ def open_data(
         data_dir: A folder of images, a folder with a `manifest.csv`, or a manifest file.
         seed: Draws the splits that the data set does not state, and the sample.
         max_images: Use at most so many images, see `subsample`; 0 for all.
-        labels: See `scan`.
+        labels: See `scan_images`.
 
     Raises:
         DfdError: A train or val split without one of the labels; see also `scan`, `read_manifest` and

@@ -32,7 +32,7 @@ class LeakProbe:
     high: float
     """Upper end."""
     facts: pd.DataFrame
-    """A row a fact: `fact`, `auc` on its own, 0.5 (nothing) to 1 (tells everything)."""
+    """One row per fact: `fact`, `auc` on its own, 0.5 (nothing) to 1 (tells everything)."""
 
     def verdict(self) -> str:
         """Say in words what it means."""
@@ -58,7 +58,7 @@ class Audit:
     unreadable: pd.DataFrame
     """Columns `path`, `error`."""
     pairs: pd.DataFrame
-    """See `duplicates`."""
+    """See `find_duplicates`."""
     probe: LeakProbe | None
     """None where a label is missing or too rare to cross-validate."""
 

@@ -84,7 +84,7 @@ def reliability(predictions: pd.DataFrame, n_bins: int = ECE_BINS, level: float 
         level: Coverage of the intervals (Wilson 1927), which count each *group* of a bin as one image.
 
     Returns:
-        A row a bin: `p_fake` (mean), `share_fake`, `low`, `high` (interval of the share), `n`, `n_groups`.
+        One row per bin: `p_fake` (mean), `share_fake`, `low`, `high` (interval of the share), `n`, `n_groups`.
 
     Raises:
         DfdError: A column is missing, nothing is labelled, no bins, or `p_fake` is not between 0 and 1.

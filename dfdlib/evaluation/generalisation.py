@@ -39,10 +39,10 @@ def cross_dataset(
             Images without a label are left out.
         resamples: Bootstrap samples of the groups for each interval.
         seed: Draws the resamples.
-        batch_size: Images a forward pass; changes the speed alone.
+        batch_size: Images per forward pass; changes the speed alone.
 
     Returns:
-        A row a detector and data set: `detector`, `dataset`, `n`, `n_real`, `n_fake`, `n_groups`, `threshold`,
+        One row per detector and data set: `detector`, `dataset`, `n`, `n_real`, `n_fake`, `n_groups`, `threshold`,
         and `auc`, `eer`, `accuracy` and `balanced_accuracy` (0 to 1, the last two at the stored threshold; NaN
         where a class is missing) with the ends of their 95 % intervals, `…_low` and `…_high`.
 

@@ -73,7 +73,7 @@ def predict(
     Args:
         detector: A trained detector; put in evaluation mode.
         dataset: Images at the detector's size.
-        batch_size: Images a forward pass; changes the speed alone.
+        batch_size: Images per forward pass; changes the speed alone.
         tta: Views whose logits are averaged with those of the unmodified image, see `forward.VIEWS`.
 
     Returns:

@@ -54,7 +54,7 @@ def localisation(maps: np.ndarray, masks: np.ndarray, tolerance: float = 0.03) -
             pixels of some 500 in Zhang et al. 2018).
 
     Returns:
-        A row an image that has a mask: `image` (its position), `pointing` (bool; the pointing game, Zhang et
+        One row per image that has a mask: `image` (its position), `pointing` (bool; the pointing game, Zhang et
         al. 2018, arXiv:1608.00507), `iou` (of the mask and as many of the hottest pixels as it has), `inside`
         (share of the heat, Wang et al. 2020, arXiv:1910.01279), `area` (share of the image that the mask
         covers, which is what guessing would get inside).
@@ -91,7 +91,7 @@ def localisation_table(maps: dict[str, np.ndarray], masks: np.ndarray, seed: int
         seed: Of the random baseline and the resampling.
 
     Returns:
-        A row a method: `method`, `n`, and mean and 95 % bootstrap interval over images of `pointing`, `iou`
+        One row per method: `method`, `n`, and mean and 95 % bootstrap interval over images of `pointing`, `iou`
         and `inside`, as `<measure>`, `<measure>_low`, `<measure>_high`.
 
     Raises:
@@ -130,7 +130,7 @@ def deletion_insertion(
         steps: Points of a curve beside the first.
 
     Returns:
-        A row a method, curve (`deletion`, `insertion`) and share of the pixels: `method`, `curve`,
+        One row per method, curve (`deletion`, `insertion`) and share of the pixels: `method`, `curve`,
         `fraction`, `p_fake` (mean over images), `n`. `auc` holds the area under the curve it belongs to.
     """
     pixels = images.permute(0, 2, 3, 1).numpy()
@@ -169,7 +169,7 @@ def randomised_weights(
         seed: Draws the weights.
 
     Returns:
-        A row a step: `randomised` (`nothing`, `heads`, `stage 5 and above`, …), `similarity` (mean over images
+        One row per step: `randomised` (`nothing`, `heads`, `stage 5 and above`, …), `similarity` (mean over images
         of Spearman's rank correlation with the map of the trained network; 0 where one is flat).
     """
     shuffled = copy.copy(detector)

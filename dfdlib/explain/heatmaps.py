@@ -127,10 +127,10 @@ def save_samples(
         detector: A trained detector.
         dataset: The images, such as a `subset` by `pick_samples`.
         out_dir: Folder of `gradcam_outputs`.
-        target: See `heatmaps`.
+        target: See `explain_images`.
 
     Returns:
-        A row an image: `path`, `file` (the overlay), `p_fake`.
+        One row per image: `path`, `file` (the overlay), `p_fake`.
     """
     rows = []
     for row in range(len(dataset)):
@@ -158,11 +158,11 @@ def explain_files(
         detectors: The detectors that judge; each gets its own image size.
         manifest: The images.
         out_dir: Folder of the overlays, `<row>_<name>_<verdict>.png`.
-        target: See `heatmaps`.
-        method: See `heatmaps`.
+        target: See `explain_images`.
+        method: See `explain_images`.
 
     Returns:
-        A row an image: `file`, `overlay` (the name in `out_dir`), `detector` (its position), `p_fake`,
+        One row per image: `file`, `overlay` (the name in `out_dir`), `detector` (its position), `p_fake`,
         `prediction`, and `error`, which is empty or says why the file could not be read.
     """
     rows = []
@@ -302,8 +302,8 @@ def confident_explanation(
     Args:
         detectors: The detectors that judged it.
         images: The image at the size of each, uint8 [S, S, 3].
-        target: See `heatmaps`.
-        method: See `heatmaps`.
+        target: See `explain_images`.
+        method: See `explain_images`.
 
     Returns:
         The position of that detector, and its explanation.

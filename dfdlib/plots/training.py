@@ -20,7 +20,7 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     """Show loss, AUC and accuracy over the epochs; the best epoch is marked.
 
     Args:
-        history: A row an epoch, as `loop.fit` returns it or `training_log.csv` holds it: `epoch`,
+        history: One row per epoch, as `loop.fit` returns it or `training_log.csv` holds it: `epoch`,
             `train_loss`, `val_loss`, `best` and those that there are of `val_auc`, `val_accuracy` and
             `val_category_accuracy`.
 
@@ -89,7 +89,7 @@ def fold_scores(held_out: pd.DataFrame, test: pd.DataFrame) -> Figure:
     """Show the AUC of each fold on its held-out images, and of folds and ensemble on the test set.
 
     Args:
-        held_out: A row a fold: `fold`, `auc`.
+        held_out: One row per fold: `fold`, `auc`.
         test: Rows `name`, `auc`, `low`, `high`: the folds in the same order, then the ensemble.
 
     Raises:

@@ -100,7 +100,7 @@ def with_feedback(dataset: ImageDataset, reported: pd.DataFrame) -> tuple[ImageD
         reported: Their manifest, see `feedback.FeedbackStore.save_images`.
 
     Returns:
-        The data set of both, and the reported images by their `path` in it, to be learned by `finetune`.
+        The data set of both, and the reported images by their `path` in it, to be learned by `learn_from_failures`.
         Images of the validation and test splits are left out of what is learned.
 
     Raises:
@@ -133,7 +133,7 @@ def before_and_after(
         unseen: Predictions before and after on images that neither training has seen, by name.
 
     Returns:
-        A row a set and moment: `set`, `detector`, `n`, `accuracy`, `fake_recall`, `real_recall`, `auc`
+        One row per set and moment: `set`, `detector`, `n`, `accuracy`, `fake_recall`, `real_recall`, `auc`
         (NaN where a class is missing).
     """
     learned = before["path"].isin(failed["path"]).to_numpy()
