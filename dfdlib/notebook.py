@@ -14,7 +14,7 @@ from dfdlib.core.errors import DfdError
 from dfdlib.data.clips import ClipDataset
 from dfdlib.data.dataset import ImageDataset, typical_side
 from dfdlib.data.manifest import prepare, subsample
-from dfdlib.data.scan import has_videos, open_data, scan_videos
+from dfdlib.data.scan import has_videos, open_data, scan_videos, video_files
 from dfdlib.demo.clips import demo_clips
 from dfdlib.demo.sets import demo_manifest
 from dfdlib.images.faces import FaceDetector
@@ -54,12 +54,11 @@ def load_clips(run: ClipRun) -> ImageDataset:
     faces = FaceDetector("" if run.faces == "cascade" else run.faces) if run.faces else None
     if not run.data_dir:
         manifest = subsample(demo_clips(workers=run.workers), run.max_images, run.seed)
+    elif run.n_frames == 1 and not video_files(run.data_dir):
+        manifest = open_data(run.data_dir, run.seed, run.max_images)
+        return ImageDataset(manifest, run.image_size, workers=run.workers)
     elif has_videos(run.data_dir):
         manifest = prepare(scan_videos(run.data_dir), run.seed, run.max_images)
-    elif run.n_frames == 1:
-        return ImageDataset(
-            open_data(run.data_dir, run.seed, run.max_images), run.image_size, workers=run.workers
-        )
     else:
         raise DfdError(
             f"{run.data_dir} holds no video and no folder of frames; for single images set n_frames=1."

@@ -34,13 +34,14 @@ def scan(path: str, /, *, label: Repeated = (), unlabelled: bool = False) -> str
     """
     from dfdlib.data.manifest import summary, write_manifest
     from dfdlib.data.scan import count_skipped, scan_images
+    from dfdlib.data.sources import describe_groups
 
     for pair in label:
         if "=" not in pair:
             raise UsageError(f"--label is {pair!r}; it must look like FOLDER=real or FOLDER=fake.")
     labels = dict(pair.split("=", 1) for pair in label)
     manifest = scan_images(path, labels, require_labels=not unlabelled)
-    print(summary(manifest).to_string(), file=sys.stderr)
+    print("\n".join([summary(manifest).to_string(), *describe_groups(manifest)]), file=sys.stderr)
     for reason, count in count_skipped(path).items():
         print(f"skipped: {count} {reason}", file=sys.stderr)
     file = Path(path) / "manifest.csv"
@@ -59,6 +60,7 @@ def split(path: str, /, *, val: float = 0.2, test: float = 0.0, seed: int = 0) -
     """
     from dfdlib.data.manifest import root_of, summary, write_manifest
     from dfdlib.data.scan import open_raw
+    from dfdlib.data.sources import describe_groups
     from dfdlib.data.splits import assert_disjoint, assign_splits
 
     manifest = open_raw(path)
@@ -66,7 +68,7 @@ def split(path: str, /, *, val: float = 0.2, test: float = 0.0, seed: int = 0) -
     kept = {name: share for name, share in fractions.items() if share > 0}
     manifest = assign_splits(manifest, kept, seed)
     assert_disjoint(manifest)
-    print(summary(manifest).to_string(), file=sys.stderr)
+    print("\n".join([summary(manifest).to_string(), *describe_groups(manifest)]), file=sys.stderr)
     file = root_of(manifest) / "manifest.csv"
     write_manifest(manifest, file)
     return str(file)

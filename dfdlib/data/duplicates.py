@@ -11,13 +11,12 @@ import imagehash
 import numpy as np
 import pandas as pd
 from PIL import Image
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from dfdlib.core.errors import ImageError
 from dfdlib.core.parallel import read_ahead
 from dfdlib.core.progress import Progress
 from dfdlib.data.manifest import files_of
+from dfdlib.data.sources import merged
 from dfdlib.images.decode import decode_image
 
 NEAR = 3
@@ -95,13 +94,11 @@ def regroup(manifest: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     """Return the manifest with the groups of each pair merged, also through a chain of pairs."""
     if pairs.empty:
         return manifest
-    codes, names = pd.factorize(manifest["group"], sort=True)
-    code_of = dict(zip(manifest["path"], codes, strict=True))
-    rows, columns = ([code_of[path] for path in pairs[name]] for name in ("first", "second"))
-    graph = coo_array((np.ones(len(rows)), (rows, columns)), (len(names), len(names)))
-    component = connected_components(graph, directed=False)[1]
-    first = pd.Series(names).groupby(component).first()
-    return manifest.assign(group=first.loc[component[codes]].to_numpy())
+    keys = {path: [group] for path, group in zip(manifest["path"], manifest["group"], strict=True)}
+    for number, (first, second) in enumerate(zip(pairs["first"], pairs["second"], strict=True)):
+        for path in (first, second):
+            keys[path].append(f"\U0010ffff{number}")  # sorts behind every group, whose name stays
+    return manifest.assign(group=merged(list(keys.values())))
 
 
 def _facts(path: Path) -> dict[str, object] | str:

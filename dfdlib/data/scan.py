@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from dfdlib.core.errors import DfdError
-from dfdlib.data.layouts import LABEL_WORDS, SPLIT_WORDS, Place, read_places
+from dfdlib.data import metadata
+from dfdlib.data.layouts import CATEGORY_WORDS, LABEL_WORDS, SPLIT_WORDS, read_places
 from dfdlib.data.manifest import LABELS, leaves_root, prepare, read_manifest
+from dfdlib.data.sources import tie_sources
 from dfdlib.images.decode import IMAGE_SUFFIXES
-from dfdlib.images.video import VIDEO_SUFFIXES, is_image_name, natural_order
-
-_IDS = re.compile(r"(\d+)(?:_(\d+))?(?:__.*)?")
+from dfdlib.images.video import VIDEO_SUFFIXES, natural_order
 
 
 def scan_videos(root: str | Path) -> pd.DataFrame:
     """Make a manifest of a folder of videos, one row per video.
 
-    A folder that holds nothing but images counts as one video, its images in natural order as the frames.
-    What the folders mean is read as for images (`layouts.read_places`). In FaceForensics++'s tree a
-    manipulated video, such as `000_003.mp4`, is in one group with its sources `000` and `003`.
+    A folder below a label that holds images and no further folders counts as one video, its images in natural order
+    as the frames. What the folders mean is read as for images (`layouts.read_places`).
 
     Returns:
         The manifest, see `scan.scan_images`; `path` is a file or a folder.
@@ -39,63 +35,22 @@ def scan_videos(root: str | Path) -> pd.DataFrame:
     root = Path(root)
     if not root.is_dir():
         raise DfdError(f"the data folder {root} does not exist; pass the folder that holds the videos.")
-    paths = _find(root)
-    if not paths:
+    tree = _walk(root)
+    if not tree.all_videos:
         raise DfdError(
             f"{root} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))}) and no folder of frames."
         )
-    places = read_places([PurePosixPath(path).parts[:-1] for path in paths], {})
-    manifest = _table(root, paths, places)
-    if any("manipulated_sequences" in PurePosixPath(path).parts for path in paths):
-        manifest["group"] = _sources(paths)
-    return manifest
+    return _table(root, tree.all_videos, tree.notes, {})
 
 
 def video_files(root: str | Path) -> list[Path]:
     """Return the video files below a folder, in natural order; hidden ones are left out."""
-    found = [
-        file for file in Path(root).rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()
-    ]
-    shown = [file for file in found if not any(part.startswith(".") for part in file.relative_to(root).parts)]
-    return sorted(shown, key=natural_order)
+    return sorted((Path(root, path) for path in _walk(Path(root)).videos), key=natural_order)
 
 
 def has_videos(root: str | Path) -> bool:
     """Say whether a folder holds videos or folders of frames."""
-    return Path(root).is_dir() and bool(_find(Path(root)))
-
-
-def _find(root: Path) -> list[str]:
-    """Return the videos and the folders of frames below the root, as sorted posix paths."""
-    found = []
-    for folder, names, entries in os.walk(root):
-        names[:] = sorted(name for name in names if not name.startswith("."))
-        below = PurePosixPath(os.path.relpath(folder, root).replace(os.sep, "/"))
-        shown = [entry for entry in entries if not entry.startswith(".")]
-        found += [str(below / entry) for entry in shown if Path(entry).suffix.lower() in VIDEO_SUFFIXES]
-        word = below.name.lower()
-        is_clip = below.name and word not in LABEL_WORDS and word not in SPLIT_WORDS
-        if is_clip and not names and shown and all(map(is_image_name, shown)):
-            found.append(str(below))
-    return sorted(found)
-
-
-def _sources(paths: list[str]) -> list[str]:
-    """Return a group for each video of FaceForensics++: all that share a source, at first or second hand."""
-    ids = []
-    for path in paths:
-        match = _IDS.fullmatch(PurePosixPath(path).stem)
-        ids.append([part for part in match.groups() if part] if match else [path])
-    names = sorted({name for pair in ids for name in pair})
-    place = {name: i for i, name in enumerate(names)}
-    links = [(place[pair[0]], place[pair[-1]]) for pair in ids]
-    rows, columns = zip(*links, strict=True)
-    graph = coo_array((np.ones(len(links)), (rows, columns)), (len(names), len(names)))
-    component = connected_components(graph, directed=False)[1]
-    first: dict[int, str] = {}
-    for name, number in zip(names, component, strict=True):
-        first.setdefault(int(number), name)
-    return [f"source_{first[int(component[place[pair[0]]])]}" for pair in ids]
+    return Path(root).is_dir() and bool(_walk(Path(root)).all_videos)
 
 
 # Folders of the operating system, with thumbnails, deleted files or no permission.
@@ -107,8 +62,10 @@ def scan_images(
 ) -> pd.DataFrame:
     """Make a manifest of a folder, whatever its layout (see `layouts.read_places`).
 
-    Hidden files, other files than images, links to folders and links that lead out of the folder are
-    skipped, see `count_skipped`.
+    Hidden files, other files than images, links that lead out of the folder, and links to folders that are no
+    label, lead out or run in circles are skipped, see `count_skipped`. A link to a folder is followed where its
+    name is a label or a split. Images of one video or person share a group, see `sources.tie_sources`; labels,
+    originals and splits that known data sets keep in files are read, see `metadata`.
 
     Args:
         root: The folder.
@@ -129,19 +86,18 @@ def scan_images(
     if not root.is_dir():
         found = "is a file" if root.exists() else "does not exist"
         raise DfdError(f"the data folder {root} {found}; pass the folder that holds the images.")
-    files, folders, _ = _walk(root)
-    if not files:
+    tree = _walk(root)
+    if not tree.images:
         raise DfdError(f"{root} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); check the path.")
-    places = read_places([PurePosixPath(path).parts[:-1] for path in files], labels)
-    manifest = _table(root, files, places)
+    manifest = _table(root, tree.images, tree.notes, labels)
     if require_labels:
-        manifest = _require_labels(manifest, root, folders, labels)
+        manifest = _require_labels(manifest, root, tree.folders, labels)
     return manifest
 
 
 def count_skipped(root: str | Path) -> dict[str, int]:
     """Return how many entries of a folder `scan_images` skips, by reason; none where nothing is skipped."""
-    return dict(_walk(Path(root))[2])
+    return dict(+_walk(Path(root)).skipped)
 
 
 def open_data(
@@ -176,30 +132,82 @@ def _checked_labels(labels: Mapping[str, str]) -> dict[str, str]:
     return {folder.lower(): label for folder, label in labels.items()}
 
 
-def _walk(root: Path) -> tuple[list[str], list[str], Counter[str]]:
-    """Return the image files and the folders below the root, as sorted posix paths, and what was skipped."""
-    files, folders, skipped = [], [], Counter()
-    home = os.path.realpath(root)
-    for folder, names, entries in os.walk(root, onerror=_refuse_folder):
+@dataclass
+class _Tree:
+    """What lies below a folder, as posix paths."""
+
+    images: list[str] = field(default_factory=list)
+    videos: list[str] = field(default_factory=list)
+    clips: list[str] = field(default_factory=list)
+    """Folders of frames."""
+    folders: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """Files that say something of the others, see `metadata.FILES`."""
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def all_videos(self) -> list[str]:
+        return sorted([*self.videos, *self.clips])
+
+
+def _walk(root: Path) -> _Tree:
+    """List a folder, sorted, and count what was skipped."""
+    tree, home = _Tree(), os.path.realpath(root)
+    seen = {home}
+    for folder, names, entries in os.walk(root, onerror=_refuse_folder, followlinks=True):
         below = os.path.relpath(folder, root).replace(os.sep, "/")
-        skipped["hidden"] += sum(_is_hidden(name) for name in names)
-        skipped["linked folder"] += sum(Path(folder, name).is_symlink() for name in names)
-        names[:] = sorted(name for name in names if not _is_hidden(name))
-        folders.append(below)
+        start = "" if below == "." else f"{below}/"
+        names[:] = [name for name in sorted(names) if _enters(Path(folder, name), seen, tree.skipped)]
+        tree.folders.append(below)
+        n_images = len(tree.images)
         for entry in entries:
-            if _is_hidden(entry):
-                skipped["hidden"] += 1
-            elif os.path.splitext(entry)[1].lower() not in IMAGE_SUFFIXES:  # noqa: PTH122 - 100,000 files
-                skipped["not an image"] += 1
-            elif os.path.islink(path := f"{folder}/{entry}") and not os.path.realpath(path).startswith(  # noqa: PTH114
-                home + os.sep
-            ):
-                skipped["link out of the folder"] += 1
-            elif leaves_root(inside := entry if below == "." else f"{below}/{entry}"):
-                skipped["name that leaves the folder on Windows"] += 1
+            kind = _kind_of(folder, entry, start, home)
+            if kind in _LISTS:
+                getattr(tree, kind).append(start + entry)
             else:
-                files.append(inside)
-    return sorted(files), folders, +skipped
+                tree.skipped[kind] += 1
+        word = below.rsplit("/", 1)[-1].lower()
+        means = word in LABEL_WORDS or word in SPLIT_WORDS or word in CATEGORY_WORDS
+        if start and not means and not names and len(tree.images) > n_images:
+            tree.clips.append(below)
+    for found in (tree.images, tree.videos, tree.notes):
+        found.sort()
+    return tree
+
+
+_LISTS = ("images", "videos", "notes")
+
+
+def _enters(folder: Path, seen: set[str], skipped: Counter[str]) -> bool:
+    """Whether a sub-folder is listed; a link is followed where its name is a label or a split, and never in circles."""
+    if _is_hidden(folder.name):
+        skipped["hidden"] += 1
+        return False
+    if not folder.is_symlink():
+        return True
+    word, target = folder.name.lower(), os.path.realpath(folder)
+    circular = any(f"{one}/".startswith(f"{target}/") or f"{target}/".startswith(f"{one}/") for one in seen)
+    if circular or not (word in LABEL_WORDS or word in SPLIT_WORDS):
+        skipped["linked folder"] += 1
+        return False
+    seen.add(target)
+    return True
+
+
+def _kind_of(folder: str, entry: str, start: str, home: str) -> str:
+    """Return the list of `_Tree` that a file belongs to, or why it is skipped."""
+    suffix = os.path.splitext(entry)[1].lower()  # noqa: PTH122 - 100,000 files
+    if _is_hidden(entry):
+        return "hidden"
+    if entry in metadata.FILES:
+        return "notes"
+    if suffix not in IMAGE_SUFFIXES and suffix not in VIDEO_SUFFIXES:
+        return "not an image"
+    if os.path.islink(path := f"{folder}/{entry}") and not os.path.realpath(path).startswith(home + os.sep):  # noqa: PTH114
+        return "link out of the folder"
+    if leaves_root(start + entry):
+        return "name that leaves the folder on Windows"
+    return "images" if suffix in IMAGE_SUFFIXES else "videos"
 
 
 def _refuse_folder(error: OSError) -> None:
@@ -212,8 +220,10 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name in _SYSTEM_NAMES
 
 
-def _table(root: Path, files: list[str], places: list[Place]) -> pd.DataFrame:
-    return pd.DataFrame(
+def _table(root: Path, files: list[str], notes: list[str], labels: Mapping[str, str]) -> pd.DataFrame:
+    """Return the manifest of files: what their folders, their names and the files beside them state."""
+    places = read_places(files, labels)
+    manifest = pd.DataFrame(
         {
             "path": files,
             "label": [place.label for place in places],
@@ -225,6 +235,9 @@ def _table(root: Path, files: list[str], places: list[Place]) -> pd.DataFrame:
         },
         dtype=object,
     )
+    manifest, originals = metadata.apply_metadata(manifest, root, notes)
+    manifest = tie_sources(manifest, originals)
+    return metadata.keep_apart(manifest) if notes else manifest
 
 
 def _require_labels(
