@@ -78,7 +78,8 @@ def predict(
         if heatmap:
             verdict["heatmap"] = _draw_heatmap(detectors, first, heatmap)
         if timeline:
-            verdict["timeline"] = _draw_timeline(detectors, first, timeline, threshold, settings)
+            title = f"{first.name}: {verdict['verdict']}, p(fake) {verdict['probability']:.2f}"
+            verdict["timeline"] = _draw_timeline(detectors, first, timeline, threshold, settings, title)
         return verdict
     csv = out or ("test_tta_confidence.csv" if settings["tta"] else "test.csv")
     done = predict_files(detectors, manifest, csv, threshold=threshold, workers=workers, **settings)
@@ -144,13 +145,17 @@ def _draw_timeline(
     folder: str,
     threshold: float | None,
     settings: dict[str, Any],
+    title: str,
 ) -> str:
     """Draw the score of each frame of a video; return the file."""
     from dfdlib.core.files import atomic_path
     from dfdlib.evaluation.files import frame_scores
+    from dfdlib.evaluation.tables import joint_decision
     from dfdlib.plots.predictions import timeline
 
-    figure = timeline(frame_scores(detectors, path, threshold=threshold, **settings))
+    band = joint_decision(detectors).band if threshold is None else None
+    frames = frame_scores(detectors, path, threshold=threshold, **settings)
+    figure = timeline(frames, band=band, title=title)
     file = Path(folder) / "timeline.png"
     with atomic_path(file) as temporary:
         figure.savefig(temporary, dpi=150, format="png")

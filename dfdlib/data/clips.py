@@ -80,5 +80,5 @@ class _ClipReader:
         return f"clips {self.size} {self.interpolation} {self.n_frames} {self.faces.name if self.faces else 'whole frames'}"
 
     def __call__(self, path: Path) -> np.ndarray:
-        frames = read_subject(path, self.n_frames, self.faces)
+        frames = read_subject(path, self.n_frames, self.faces).images
         return np.stack([fit_image(frame, self.size, self.interpolation) for frame in frames])

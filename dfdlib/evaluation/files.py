@@ -170,7 +170,7 @@ def frame_scores(
         threshold: See `predictions.judge_rows`.
 
     Returns:
-        A predictions table with `video` and `frame`, see `plots.timeline` and `tables.video_level`.
+        A predictions table with `video`, `frame` and `seconds`, see `plots.timeline` and `tables.video_level`.
 
     Raises:
         DfdError: The video cannot be read, or a detector for clips, which sees no single frame.
@@ -179,8 +179,8 @@ def frame_scores(
         raise DfdError("a detector for clips gives one verdict on a video, not one per frame.")
     name, frames = Path(path).name, read_subject(path, n_frames, faces)
     about = {"path": [f"{name}#{i}" for i in range(n_frames)], "label": None, "category": None}
-    rows = pd.DataFrame(about).assign(video=name, frame=range(n_frames), group=name)
-    return pd.concat(judge_files(detectors, rows, frames, tta, threshold), ignore_index=True)
+    rows = pd.DataFrame(about).assign(video=name, frame=range(n_frames), seconds=frames.seconds, group=name)
+    return pd.concat(judge_files(detectors, rows, frames.images, tta, threshold), ignore_index=True)
 
 
 def _frames_to_read(detectors: Sequence[Detector], n_frames: int) -> int:
@@ -200,7 +200,7 @@ def _read(detectors: Sequence[Detector], n_frames: int, faces: FaceDetector | No
     fits = {detector.fit for detector in detectors}
     try:
         if isinstance(source, Path) and source.suffix.lower() in VIDEO_SUFFIXES:
-            frames = read_subject(source, n_frames, faces)
+            frames = read_subject(source, n_frames, faces).images
             return {fit: np.stack([fit_image(frame, *fit) for frame in frames]) for fit in fits}
         if any(detector.n_frames for detector in detectors):
             raise ImageError(f"{source} is no video; this detector judges clips.")

@@ -2,41 +2,67 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections import Counter
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from dfdlib.core.errors import ImageError
 from dfdlib.images.decode import IMAGE_SUFFIXES, MAX_PIXELS, read_image
 from dfdlib.images.faces import FaceDetector, crop_face, follow_face
 
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # damage is reported by our errors, not by FFmpeg's
+VIDEO_SUFFIXES = frozenset(
+    [
+        ".mp4",
+        ".avi",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".m4v",
+        ".mpg",
+        ".mpeg",
+        ".wmv",
+        ".flv",
+        ".dv",
+        ".mxf",
+        ".ts",
+        ".mts",
+        ".m2ts",
+        ".3gp",
+        ".ogv",
+    ]
+)
+_BROKEN_OFF = 0.9
+"""A video that ends before this part of the frames that its header states is called cut off."""
 
 
-VIDEO_SUFFIXES = frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv"))
-_LONGEST = 10_000_000
-"""Frames; where a header states more, this many are assumed."""
+class Frames(NamedTuple):
+    """Frames of a video."""
+
+    images: list[np.ndarray]
+    """T images, uint8 [H, W, 3], RGB, upright; those of a folder and crops of faces may differ in size."""
+    seconds: list[float]
+    """T times from the start of the video; of a folder of frames, their numbers."""
 
 
-def read_frames(path: str | Path, n_frames: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_frames(path: str | Path, n_frames: int, max_pixels: int = MAX_PIXELS) -> Frames:
     """Read frames of a video or of a folder of frames, spread evenly from its first to its last one.
+
+    Pixels are those that FFmpeg decodes, through PyAV: of interlaced films both fields of each frame, and pixels that
+    are not square as they are stored. A video that is cut off is read as far as it goes, with a warning.
 
     Args:
         path: A video file, or a folder of images.
         n_frames: How many; frames of a shorter video are repeated.
         max_pixels: Frames above this are refused.
 
-    Returns:
-        uint8 [T, H, W, 3], RGB, upright.
-
     Raises:
-        ImageError: The video is missing, empty or damaged, its frames differ in size, or are too large.
+        ImageError: The video is missing, empty or damaged, of a codec that cannot be decoded here, or its frames are
+            too large.
     """
     path = Path(path)
     if path.is_dir():
@@ -46,14 +72,18 @@ def read_frames(path: str | Path, n_frames: int, max_pixels: int = MAX_PIXELS) -
     if not path.stat().st_size:
         raise ImageError(f"{path} is empty.")
     frames = _spread(path, n_frames, _stated_count(path, max_pixels))
-    if len(frames) != n_frames:  # the header is wrong, or the video is cut off: count what is there
-        frames = _spread(path, n_frames, _count(path))
-    if len(frames) != n_frames:
+    if frames is None:  # the header is wrong, or the video is cut off: count what is there
+        times = [float(frame.time or 0.0) for frame in _decoded(path)]
+        seconds = _stated_seconds(path)
+        if times and times[-1] - times[0] < _BROKEN_OFF * (seconds - 1):
+            warnings.warn(f"{path} breaks off after {times[-1]:.1f} of {seconds:.1f} seconds.", stacklevel=2)
+        frames = _spread(path, n_frames, len(times))
+    if frames is None:
         raise ImageError(f"{path} holds no frame that can be decoded; it is damaged or no video.")
-    return np.stack(frames)
+    return frames
 
 
-def read_subject(path: str | Path, n_frames: int, faces: FaceDetector | None = None) -> list[np.ndarray]:
+def read_subject(path: str | Path, n_frames: int, faces: FaceDetector | None = None) -> Frames:
     """Read frames of a video, cropped to the main face where a face detector is given.
 
     Args:
@@ -61,79 +91,136 @@ def read_subject(path: str | Path, n_frames: int, faces: FaceDetector | None = N
         n_frames: How many, see `read_frames`.
         faces: Finds the face, which is followed over the frames.
 
-    Returns:
-        T images, uint8 [H, W, 3]; crops differ in size.
-
     Raises:
         ImageError: See `read_frames`; or no face is found.
     """
     frames = read_frames(path, n_frames)
     if faces is None:
-        return list(frames)
-    boxes = follow_face(frames, faces, every=max(1, n_frames // 8))
+        return frames
+    boxes = follow_face(frames.images, faces, every=max(1, n_frames // 8))
     if boxes is None:
         raise ImageError(f"{path} shows no face that can be found.")
-    return [crop_face(frame, box) for frame, box in zip(frames, boxes, strict=True)]
+    return frames._replace(
+        images=[crop_face(image, box) for image, box in zip(frames.images, boxes, strict=True)]
+    )
 
 
-def _spread(path: Path, n_frames: int, total: int) -> list[np.ndarray]:
-    """Read frames spread over the first `total` ones; fewer where the video ends earlier."""
-    wanted = Counter(np.linspace(0, total - 1, n_frames).round().astype(int).tolist()) if total > 0 else {}
-    frames: list[np.ndarray] = []
-    with _opened(path) as capture:
-        for place in range(max(wanted, default=-1) + 1):
-            if not capture.grab():
-                break
-            if place in wanted:
-                done, frame = capture.retrieve()
-                if not done:
-                    break
-                frames += [cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)] * wanted[place]
-    return frames
+def _spread(path: Path, n_frames: int, total: int) -> Frames | None:
+    """Read frames spread over the first `total` ones; None where there are none or the video ends earlier."""
+    wanted = np.linspace(0, total - 1, n_frames).round().astype(int).tolist()
+    frames, convert = Frames([], []), _Converter()
+    for place, frame in enumerate(_decoded(path)) if total else ():
+        if n := wanted.count(place):
+            frames.images.extend([convert(frame)] * n)
+            frames.seconds.extend([float(frame.time or 0.0)] * n)
+        if place == wanted[-1]:
+            return frames
+    return None
 
 
 def _stated_count(path: Path, max_pixels: int) -> int:
-    """Return the number of frames that the header states; refuse frames that are too large."""
-    with _opened(path) as capture:
-        if not capture.isOpened():
-            raise ImageError(
-                f"{path} cannot be opened as a video; it is damaged, or of a kind not known here."
-            )
-        width, height = (int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+    """Return the number of frames that the header states, or else of packets; refuse frames that are too large."""
+    import av
+
+    with _opened(path) as (container, stream):
+        width, height = stream.codec_context.width, stream.codec_context.height
         if width * height > max_pixels:
             raise ImageError(
                 f"{path} has frames of {width} × {height} pixels, more than {max_pixels:,}; reduce it."
             )
-        return int(min(max(capture.get(cv2.CAP_PROP_FRAME_COUNT), 0), _LONGEST))
+        with suppress(av.FFmpegError):
+            return stream.frames or sum(1 for packet in container.demux(stream) if packet.size)
+        return 0
 
 
-def _count(path: Path) -> int:
-    """Count the frames that can be decoded."""
-    with _opened(path) as capture:
-        count = 0
-        while capture.grab():
-            count += 1
-        return count
+def _stated_seconds(path: Path) -> float:
+    """Return the length that the header states, or 0."""
+    with _opened(path) as (container, stream):
+        if stream.duration:
+            return float(stream.duration * stream.time_base)
+        return (container.duration or 0) / 1e6
+
+
+def _decoded(path: Path) -> Iterator[Any]:
+    """Yield the frames of a video until its end, or until one is damaged."""
+    import av
+
+    sound = False
+    with _opened(path) as (container, stream), suppress(av.FFmpegError):
+        for frame in container.decode(stream):
+            if sound and frame.is_corrupt:
+                return
+            if sound := sound or not frame.is_corrupt:
+                yield frame
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
-    capture = cv2.VideoCapture(str(path))
+def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
+    """Open a video: its container and its video stream, decoded by one thread so that damage always looks the same."""
+    import av
+
     try:
-        yield capture
-    finally:
-        capture.release()
+        container = av.open(str(path), metadata_errors="replace")
+    except av.FFmpegError as error:
+        raise ImageError(
+            f"{path} cannot be opened as a video ({error.strerror}); it is damaged, or of a kind not known here."
+        ) from error
+    with container:
+        stream = container.streams.best("video")
+        if stream is None:
+            raise ImageError(
+                f"{path} holds no video stream that can be decoded here; convert it to H.264 or VP9."
+            )
+        stream.codec_context.thread_count = 1
+        yield container, stream
 
 
-def _frames_of_folder(path: Path, n_frames: int, max_pixels: int) -> np.ndarray:
+class _Converter:
+    """Turns the frames of a video into upright RGB images, by FFmpeg's own filter for it.
+
+    PyAV's `to_ndarray` mixes up the colours of the fields of interlaced frames, and rounds those of 10 bits.
+    """
+
+    def __init__(self) -> None:
+        self._graph, self._format = None, None
+
+    def __call__(self, frame: Any) -> np.ndarray:
+        """Return uint8 [H, W, 3], turned and mirrored as the display matrix of the frame says."""
+        form = (frame.format.name, frame.width, frame.height, frame.colorspace, frame.color_range)
+        if form != self._format:
+            self._graph, self._format = _conversion(frame), form
+        self._graph.push(frame)
+        image = self._graph.pull().to_ndarray()
+        data = next((bytes(one) for one in frame.side_data if one.type.name == "DISPLAYMATRIX"), None)
+        if data is not None:
+            a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
+            if abs(b) > abs(a):
+                image, a, d = image.transpose(1, 0, 2), c, b
+            image = image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+        return np.ascontiguousarray(image)
+
+
+def _conversion(frame: Any) -> Any:
+    """Return a filter graph that turns frames like this one into RGB."""
+    import av.filter
+
+    graph = av.filter.Graph()
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+    )
+    graph.link_nodes(
+        source, graph.add("scale"), graph.add("format", "pix_fmts=rgb24"), graph.add("buffersink")
+    ).configure()
+    return graph
+
+
+def _frames_of_folder(path: Path, n_frames: int, max_pixels: int) -> Frames:
     files = sorted((file for file in path.iterdir() if is_image_name(file.name)), key=natural_order)
     if not files:
         raise ImageError(f"{path} holds no image; a folder of frames needs some.")
-    places = np.linspace(0, len(files) - 1, n_frames).round().astype(int)
-    read = {place: read_image(files[place], max_pixels) for place in sorted(set(places.tolist()))}
-    if len({frame.shape for frame in read.values()}) > 1:
-        raise ImageError(f"{path} holds frames of different sizes; they are not of one video.")
-    return np.stack([read[place] for place in places.tolist()])
+    places = np.linspace(0, len(files) - 1, n_frames).round().astype(int).tolist()
+    read = {place: read_image(files[place], max_pixels) for place in sorted(set(places))}
+    return Frames([read[place] for place in places], [float(place) for place in places])
 
 
 def is_image_name(name: str) -> bool:

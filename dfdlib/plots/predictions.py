@@ -203,12 +203,20 @@ def _tail(path: str, longest: int = 24) -> str:
 
 
 @_styled
-def timeline(frames: pd.DataFrame, n_videos: int = 6) -> Figure:
+def timeline(
+    frames: pd.DataFrame,
+    n_videos: int = 6,
+    band: tuple[float, float] | None = None,
+    title: str = "Frame by frame",
+) -> Figure:
     """Show the probability of fake frame by frame, one line per video.
 
     Args:
-        frames: Predictions of frames, with `video` and `frame`, see `clips.ClipDataset.frames`.
+        frames: Predictions of frames, with `video`, `frame` and, where they are known, `seconds`; see
+            `clips.ClipDataset.frames` and `files.frame_scores`.
         n_videos: Videos to show: half real and half fake where labels are known.
+        band: Scores from and below which the verdict is "can't tell", see `Decision.band`.
+        title: What the figure is called, such as a file and its verdict.
 
     Raises:
         DfdError: No frame.
@@ -218,16 +226,19 @@ def timeline(frames: pd.DataFrame, n_videos: int = 6) -> Figure:
     first = frames.drop_duplicates("video")
     labels = first["label"].fillna("unlabelled")
     chosen = first[labels.groupby(labels).cumcount() < max(1, n_videos // labels.nunique())][:n_videos]
+    when = "seconds" if "seconds" in frames else "frame"
     figure, axis = plt.subplots(figsize=(7, 3.2))
+    if band is not None:
+        axis.axhspan(*band, color=GREY, alpha=0.15, lw=0, label="can't tell")
     for video, label in zip(chosen["video"], chosen["label"], strict=True):
-        part = frames[frames["video"] == video].sort_values("frame")
+        part = frames[frames["video"] == video].sort_values(when)
         colour = {"real": REAL, "fake": FAKE}.get(label, GREY)
-        axis.plot(part["frame"], part["p_fake"], color=colour, lw=1.2, marker="o", ms=3)
+        axis.plot(part[when], part["p_fake"], color=colour, lw=1.2, marker="o", ms=3)
     for label, colour in (("real", REAL), ("fake", FAKE)):
         if (chosen["label"] == label).any():
             axis.plot([], [], color=colour, label=f"{label} videos")
     threshold = frames["threshold"].iloc[0]
     axis.axhline(threshold, color="black", lw=0.8, ls=":", label=f"threshold {threshold:.2f}")
-    axis.set(xlabel="frame", ylabel="p(fake)", ylim=(-0.02, 1.02), title="Frame by frame")
+    axis.set(xlabel=when, ylabel="p(fake)", ylim=(-0.02, 1.02), title=title)
     axis.legend()
     return figure

@@ -33,7 +33,7 @@ def test_a_pair_is_a_group_and_no_file_size_tells(clips_manifest):
     assert (clips_manifest.groupby("group")["label"].nunique() == 2).all()
     sizes = clips_manifest.assign(size=[file.stat().st_size for file in files_of(clips_manifest)])
     assert (sizes.groupby("group")["size"].nunique() == 1).all()
-    assert len(read_frames(files_of(clips_manifest)[0], 8)) == 8
+    assert len(read_frames(files_of(clips_manifest)[0], 8).images) == 8
 
 
 def test_order_tells_and_its_absence_does_not(clips):
@@ -51,7 +51,7 @@ def test_order_tells_and_its_absence_does_not(clips):
 def test_batches_have_frames(clips):
     batch = next(iter(make_loader(clips, 5)))
     assert batch["image"].shape == (5, 8, 3, 32, 32)
-    frames = read_frames(files_of(clips.manifest)[2], 8)
+    frames = read_frames(files_of(clips.manifest)[2], 8).images
     assert np.array_equal(batch["image"][2].permute(0, 2, 3, 1), frames)
 
 
