@@ -89,10 +89,7 @@ def read_places(paths: Sequence[str], labels: Mapping[str, str]) -> list[Place]:
         places = [_read_place(parts, labels, 0) for parts in folders]
     shared = _shared_prefix([place.above for place in places])
     categories, sources = _names_below(places, _frame_folders(paths))
-    kinds = defaultdict(set)
-    for place in places:
-        kinds[place.above[shared] if len(place.above) > shared else ""].update(place.above[shared + 1 :][:1])
-    several = any(len(names) > 1 for names in kinds.values())
+    several = _several_above(places, shared)
     for place in places:
         above, below = place.above[shared:], list(place.below)
         if place.label is None:
@@ -143,6 +140,14 @@ def _ends(word: str) -> tuple[str | None, str | None]:
     if len(found) != 1:
         return None, None
     return found.pop(), next((SPLIT_WORDS[end] for end in ends if end in SPLIT_WORDS), None)
+
+
+def _several_above(places: Sequence[Place], shared: int) -> bool:
+    """Whether some folder above the labels, past the shared ones, holds several others: a generator its categories."""
+    inside = defaultdict(set)
+    for place in places:
+        inside[tuple(place.above[: shared + 1])].update(place.above[shared + 1 : shared + 2])
+    return any(len(names) > 1 for names in inside.values())
 
 
 def _shared_prefix(folders: Sequence[Sequence[str]]) -> int:
