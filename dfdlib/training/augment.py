@@ -1,24 +1,159 @@
 """Augmentation: random variations of training images.
 
-Each image is varied by random numbers that depend on the seed, the epoch and its position alone.
+Each image is varied by random numbers that depend on the seed, the epoch and its position alone. What NumPy and
+OpenCV do happens as images are loaded, in worker processes where a GPU would wait; the rest happens on the device.
 """
 
 from __future__ import annotations
 
+import io
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
+from PIL import Image
 from scipy.stats import beta
 from torch import Tensor
+from torch.utils.data import Dataset
 
-from dfdlib.data.dataset import Batch
-from dfdlib.images.degrade import blur, jpeg, resize
+from dfdlib.data.dataset import Batch, ImageDataset
+from dfdlib.images import degrade
 from dfdlib.images.forge import STRENGTHS, forge_image
 from dfdlib.models.networks import unit_range
 from dfdlib.training.settings import TrainConfig
 
-_DRAWS = 18
+_DRAWS = 11
+_SMALLEST_CROP = 0.64
+"""Part of the area that a random crop keeps at least."""
+
+
+class Operations(NamedTuple):
+    """How training images are varied; see `TrainConfig` for what each operation does."""
+
+    flip: bool = False
+    turn: float = 0.0
+    shift: float = 0.0
+    colour_jitter: float = 0.0
+    crop: float = 0.0
+    degrade: float = 0.0
+    grey: float = 0.0
+    erase: float = 0.0
+    self_blend: float = 0.0
+
+    @property
+    def in_loader(self) -> bool:
+        """Whether NumPy and OpenCV have work to do."""
+        return any((self.crop, self.degrade, self.grey, self.erase, self.self_blend))
+
+
+_FORENSIC = Operations(flip=True, turn=0.1, colour_jitter=0.1, crop=0.2, degrade=0.2, grey=0.05, erase=0.1)
+PRESETS: Mapping[str, Operations] = {
+    "none": Operations(),
+    "light": Operations(flip=True, colour_jitter=0.1),
+    "forensic": _FORENSIC,
+    "faces": _FORENSIC._replace(self_blend=0.2),
+}
+"""Named augmentations.
+
+`forensic` follows CNNDetection (Wang et al. 2020, arXiv:1912.11035: blur and JPEG by two encoders) and AI-GenBench
+(arXiv:2504.20865: repeated JPEG, noise, resized crops, grey, jitter, cut-out, quarter turns); `faces` adds
+self-blended images (Shiohara & Yamasaki 2022, arXiv:2204.08376).
+"""
+
+
+def operations(config: TrainConfig) -> Operations:
+    """Return the preset of the settings, with the operations that they override."""
+    stated = {name: getattr(config, name) for name in Operations._fields}
+    return PRESETS[config.augment]._replace(**{k: v for k, v in stated.items() if v is not None})
+
+
+class AugmentedImages(Dataset):
+    """Training images as they are loaded: self-blended, cropped, degraded, in whichever process loads them."""
+
+    def __init__(self, images: ImageDataset, config: TrainConfig, epoch: int = 0) -> None:
+        """Vary the images of a data set as the settings say; `epoch` is set anew before each one."""
+        self.images, self.epoch = images, epoch
+        self._seed, self._operations = config.seed, operations(config)
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether loading costs so little that worker processes would not pay."""
+        waits = self._operations.in_loader and torch.cuda.is_available()
+        return self.images.is_cached and not waits
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.images)
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Return a batch; PyTorch's loaders call this."""
+        batch = self.images.batch(indices)
+        if not self._operations.in_loader:
+            return batch
+        pixels = batch["image"].movedim(-3, -1).numpy().copy()
+        fake = batch["fake"].clone()
+        for i, index in enumerate(batch["index"].tolist()):
+            frames = pixels[i] if pixels.ndim == 5 else pixels[i : i + 1]
+            for frame in frames:  # all of a clip are varied alike
+                rng = np.random.default_rng([self._seed, self.epoch, index, 1])
+                frame[:], blended = _vary(frame, bool(fake[i] == 0), self._operations, rng)
+            fake[i] = 1.0 if blended else fake[i]
+        return Batch(**{**batch, "image": torch.from_numpy(pixels).movedim(-1, -3), "fake": fake})
+
+
+def _vary(
+    image: np.ndarray, real: bool, chances: Operations, rng: np.random.Generator
+) -> tuple[np.ndarray, bool]:
+    """Vary an image, uint8 [S, S, 3]; say whether it was real and is a self-blended fake now."""
+    blend, *asked = rng.random(9) < [
+        chances.self_blend,
+        chances.crop,
+        *[chances.degrade] * 5,
+        chances.grey,
+        chances.erase,
+    ]
+    crop, resize, blur, noise, jpeg, again, grey, erase = asked
+    side, blended = len(image), bool(blend and real)
+    if blended:
+        image, _ = forge_image(image, "face_swap_blending", rng.uniform(*STRENGTHS), rng, donor=image)
+    if crop:
+        kept = round(side * np.sqrt(rng.uniform(_SMALLEST_CROP, 1)))
+        top, left = rng.integers(0, side - kept + 1, 2)
+        method = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA)[rng.integers(3)]
+        image = cv2.resize(image[top : top + kept, left : left + kept], (side, side), interpolation=method)
+    if resize:
+        image = degrade.resize(image, rng.uniform(0.5, 1.5))
+    if blur:
+        image = degrade.blur(image, rng.uniform(0.1, 2.1))
+    if noise:
+        image = degrade.noise(image, rng.uniform(1, 8))
+    for _ in range(int(jpeg) + int(jpeg and again)):
+        image = (degrade.jpeg, _pillow_jpeg)[rng.integers(2)](image, rng.integers(40, 101))
+    if grey:
+        image = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, -1)
+    if erase:
+        image = _erase(image, rng)
+    return image, blended
+
+
+def _pillow_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    """Save and read uint8 [S, S, 3] as JPEG by another encoder than OpenCV's, without reduced colour."""
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "JPEG", quality=int(quality), subsampling=0)
+    return np.asarray(Image.open(stream))
+
+
+def _erase(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Fill a rectangle of 2 to 20 % of the image with its mean colour (Zhong et al. 2020, arXiv:1708.04896)."""
+    side = len(image)
+    area, ratio = rng.uniform(0.02, 0.2), np.exp(rng.uniform(np.log(0.3), np.log(3.3)))
+    height, width = (min(side, max(1, round(side * np.sqrt(part)))) for part in (area * ratio, area / ratio))
+    top, left = rng.integers(0, side - height + 1), rng.integers(0, side - width + 1)
+    erased = image.copy()
+    erased[top : top + height, left : left + width] = image.mean((0, 1)).round()
+    return erased
 
 
 class Augmented(NamedTuple):
@@ -31,32 +166,29 @@ class Augmented(NamedTuple):
 
 
 def augment(batch: Batch, epoch: int, config: TrainConfig) -> Augmented:
-    """Vary a batch as the settings, the epoch and the images' positions say.
+    """Vary a loaded batch on its device, as the settings, the epoch and the images' positions say.
 
     Args:
         batch: Images [B, 3, S, S] or clips [B, T, 3, S, S], uint8; a clip's frames are varied alike.
         epoch: Epoch, from 0.
         config: Which variations.
     """
-    clips = batch["image"].shape[1:-3]
+    chances, clips = operations(config), batch["image"].shape[1:-3]
     uniforms = sample_uniforms(config.seed, epoch, batch["index"], _DRAWS)
-    if config.self_blend:
-        batch = _self_blend(batch, uniforms[:, 15:17], config.self_blend)
     images = batch["image"].flatten(0, len(clips))
     uniforms = uniforms.repeat_interleave(clips.numel(), 0)
-    if config.degrade:
-        images = _degrade(images, uniforms[:, 9:15], config.degrade)
-    if config.flip:
+    if chances.flip:
         images = random_flip(images, uniforms[:, 0])
-    if config.turn:
-        images = random_quarter_turn(images, uniforms[:, 1])
-    if config.shift:
-        images = random_shift(images, uniforms[:, 7:9], config.shift)
-    if config.colour_jitter:
-        images = colour_jitter(images, uniforms[:, 2:7], config.colour_jitter)
+    if chances.turn:
+        turned = uniforms[:, 9] < chances.turn
+        images = random_quarter_turn(images, uniforms[:, 1] * turned)
+    if chances.shift:
+        images = random_shift(images, uniforms[:, 7:9], chances.shift)
+    if chances.colour_jitter:
+        images = colour_jitter(images, uniforms[:, 2:7], chances.colour_jitter)
     images = images.unflatten(0, (-1, *clips)) if clips else images
     if config.mixup:
-        return mixup(images, batch, float(uniforms[0, 17]), config.mixup)
+        return mixup(images, batch, float(uniforms[0, 10]), config.mixup)
     return Augmented(images, ((1.0, batch),))
 
 
@@ -128,36 +260,6 @@ def colour_jitter(images: Tensor, uniforms: Tensor, strength: float) -> Tensor:
     middle = pixels.mean((1, 2, 3), keepdim=True)
     pixels = (pixels - middle) * (1 + shift[:, :1]) + middle + 0.5 * shift[:, 1:2]
     return (pixels * (1 + 0.5 * shift[:, 2:])).clamp_(0, 1)
-
-
-def _degrade(images: Tensor, uniforms: Tensor, chance: float) -> Tensor:
-    """Resize, blur and compress uint8 [B, 3, H, W], each with its chance and at a strength of its own."""
-    pixels = images.permute(0, 2, 3, 1).cpu().numpy().copy()
-    draws = uniforms.numpy()
-    for i, (scale, sigma, quality) in enumerate(draws[:, 1::2]):
-        resized, blurred, compressed = draws[i, ::2] < chance
-        if resized:
-            pixels[i] = resize(pixels[i], 0.5 + scale)
-        if blurred:
-            pixels[i] = blur(pixels[i], 0.1 + 2 * sigma)
-        if compressed:
-            pixels[i] = jpeg(pixels[i], 40 + 60 * quality)
-    return torch.from_numpy(pixels).to(images.device).permute(0, 3, 1, 2)
-
-
-def _self_blend(batch: Batch, uniforms: Tensor, chance: float) -> Batch:
-    """Make fakes out of some of the real images or clips of a batch, by blending each with itself."""
-    chosen = ((batch["fake"].cpu() == 0) & (uniforms[:, 0] < chance)).nonzero().flatten().tolist()
-    images, fake = batch["image"].clone(), batch["fake"].clone()
-    for i in chosen:
-        frames = images[i].unsqueeze(0) if images.ndim == 4 else images[i]
-        for frame in frames:
-            rng = np.random.default_rng(int(uniforms[i, 1] * 2**24))  # the same for all frames
-            photo = np.ascontiguousarray(frame.permute(1, 2, 0).cpu().numpy())
-            blended, _ = forge_image(photo, "face_swap_blending", rng.uniform(*STRENGTHS), rng, donor=photo)
-            frame.copy_(torch.from_numpy(blended).permute(2, 0, 1))
-        fake[i] = 1.0
-    return Batch(image=images, fake=fake, category=batch["category"], index=batch["index"])
 
 
 def mixup(images: Tensor, batch: Batch, uniform: float, alpha: float) -> Augmented:

@@ -23,7 +23,7 @@ from dfdlib.models.decision import Decision
 from dfdlib.models.detector import Detector
 from dfdlib.models.fold_batchnorm import folded
 from dfdlib.models.networks import Heads
-from dfdlib.training.augment import augment, mixup
+from dfdlib.training.augment import AugmentedImages, augment, mixup, operations
 from dfdlib.training.history import History
 from dfdlib.training.loop import BEST, LOG, calibrated_scores, check_trainable
 from dfdlib.training.losses import Losses
@@ -69,7 +69,7 @@ def fit_frozen(
     network, out_dir = detector.network, Path(out_dir)
     if not hasattr(network, "embed"):
         raise DfdError("frozen features need a timm backbone; use dfdlib.fit for this detector.")
-    if config.self_blend:
+    if operations(config).self_blend:
         raise DfdError("frozen features cannot be self-blended; set self_blend=0, or use dfdlib.fit.")
     check_trainable(detector, train, val)
     network.to(best_device())
@@ -184,7 +184,8 @@ def _features(
     with progress, precision.autocast(device):
         for view in range(views):
             parts = []
-            for batch in make_loader(dataset, _BATCH, workers=config.workers):
+            varied = AugmentedImages(dataset, config, view) if view else dataset
+            for batch in make_loader(varied, _BATCH, workers=config.workers):
                 images = augment(batch, view, config).images if view else batch["image"]
                 parts.append(network.embed(images.to(device)).float().cpu())
                 progress.update(len(images))

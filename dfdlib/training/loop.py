@@ -35,7 +35,7 @@ from dfdlib.evaluation.predictions import check_fit
 from dfdlib.evaluation.tables import predictions_table
 from dfdlib.models.checkpoint import load_checked, load_detector, save_checked, save_detector
 from dfdlib.models.detector import Detector
-from dfdlib.training.augment import augment
+from dfdlib.training.augment import AugmentedImages, augment
 from dfdlib.training.history import History
 from dfdlib.training.losses import Losses
 from dfdlib.training.memory import learn_familiarity, remember
@@ -125,13 +125,14 @@ class _Run:
         self._check_batch_size()
 
         self.sampler = GroupShuffle(train, config.seed, config.balance, config.batch_size)
+        self.augmented = AugmentedImages(train, config)
         network = detector.network.to(memory_format=torch.channels_last)
         groups = parameter_groups(network, config.weight_decay, config.layer_decay)
         fused = self.device.type in ("cpu", "cuda")  # one kernel: a few percent of a step
         self.optimizer = torch.optim.AdamW(groups, lr=0.0, fused=fused)
         self.network, self.train_loader, self.val_loader = self.accelerator.prepare(
             network,
-            make_loader(train, config.batch_size // config.accumulate, self.sampler, config.workers),
+            make_loader(self.augmented, config.batch_size // config.accumulate, self.sampler, config.workers),
             make_loader(val, 2 * config.batch_size, workers=config.workers),
         )
         self.ema = (
@@ -157,7 +158,7 @@ class _Run:
         """Train on every image once; return the mean losses, the learning rate and the time."""
         started = time.perf_counter()
         torch.manual_seed(_dropout_seed(self.config.seed, epoch, self.accelerator.process_index))
-        self.sampler.epoch = epoch
+        self.sampler.epoch = self.augmented.epoch = epoch
         bar.set_description(f"epoch {epoch + 1}/{self.config.epochs}", refresh=False)
         train_mode(self.network)
         sums, n_steps = torch.zeros(3, device=self.device), len(self.train_loader)

@@ -82,7 +82,7 @@ class TrainConfig(Settings):
 
     epochs: Count = 20
     """Passes over the training split."""
-    batch_size: Count = 32
+    batch_size: Count = 16
     """Images per optimizer step, over all processes together."""
     learning_rate: LearningRate = 1e-3
     """Peak learning rate of AdamW."""
@@ -112,17 +112,26 @@ class TrainConfig(Settings):
     """Learning rate of each stage of the backbone relative to the stage above it."""
     accumulate: Count = 1
     """Parts that a batch is split into; their gradients add up to one optimizer step."""
-    flip: bool = True
+    augment: Literal["none", "light", "forensic", "faces"] = "light"
+    """How training images are varied: a row of `augment.PRESETS`. The settings up to `self_blend` override single
+    operations of it."""
+    flip: bool | None = None
     """Mirror half of the training images, drawn for each image and epoch."""
-    turn: bool = False
-    """Rotate the training images by random multiples of 90 degrees as well."""
-    shift: Share = 0.0
-    """Shift the training images by up to this share of their side; 0 turns it off."""
-    colour_jitter: Share = 0.0
-    """Vary brightness, contrast and colour of the training images by up to this share; 0 turns it off."""
-    degrade: Probability = 0.0
-    """Probability of each of resizing, blur and JPEG compression for a training image (CNNDetection)."""
-    self_blend: Probability = 0.0
+    turn: Probability | None = None
+    """Probability of turning a training image by a random multiple of 90 degrees."""
+    shift: Share | None = None
+    """Shift the training images by up to this share of their side."""
+    colour_jitter: Share | None = None
+    """Vary brightness, contrast and colour of the training images by up to this share."""
+    crop: Probability | None = None
+    """Probability of cutting out a random part of a training image and resampling it to the old size."""
+    degrade: Probability | None = None
+    """Probability of each of resizing, blur, noise, JPEG compression and a second one."""
+    grey: Probability | None = None
+    """Probability of taking the colour out of a training image."""
+    erase: Probability | None = None
+    """Probability of filling a random rectangle of a training image with its mean colour (cut-out)."""
+    self_blend: Probability | None = None
     """Probability that a real training image becomes a self-blended fake (Shiohara & Yamasaki 2022)."""
     mixup: Weight = 0.0
     """Alpha of mixup (Zhang et al. 2018): batches are blended with themselves; 0 turns it off."""

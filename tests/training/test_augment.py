@@ -5,7 +5,10 @@ import pytest
 import torch
 
 from dfdlib.data.dataset import Batch
+from dfdlib.data.loader import make_loader
 from dfdlib.training.augment import (
+    PRESETS,
+    AugmentedImages,
     augment,
     colour_jitter,
     random_flip,
@@ -14,60 +17,121 @@ from dfdlib.training.augment import (
 )
 from dfdlib.training.settings import TrainConfig
 
-PLAIN = {"flip": False}
+
+class Images:
+    """Pixels in memory, served as an `ImageDataset` does."""
+
+    is_cached = True
+
+    def __init__(self, n=32, frames=0, size=24):
+        rng = np.random.default_rng(0)
+        shape = (n, frames, 3, size, size) if frames else (n, 3, size, size)
+        self.pixels = torch.from_numpy(rng.integers(0, 256, shape).astype(np.uint8))
+        self.fake = torch.tensor([0.0, 1.0]).repeat(n // 2)
+
+    def __len__(self):
+        return len(self.pixels)
+
+    def batch(self, indices):
+        positions = torch.as_tensor(indices)
+        category = torch.zeros(len(positions), dtype=torch.int64)
+        return Batch(
+            image=self.pixels[positions], fake=self.fake[positions], category=category, index=positions
+        )
 
 
-def batch(n=32, frames=0, size=24):
-    rng = np.random.default_rng(0)
-    shape = (n, frames, 3, size, size) if frames else (n, 3, size, size)
-    pixels = rng.integers(0, 256, shape).astype(np.uint8)
-    return Batch(
-        image=torch.from_numpy(pixels),
-        fake=torch.tensor([0.0, 1.0]).repeat(n // 2),
-        category=torch.zeros(n, dtype=torch.int64),
-        index=torch.arange(n) + 7,
-    )
+def batch(**settings):
+    images = Images(**settings)
+    return images.batch(range(len(images)))
 
 
-def part(whole, chosen):
-    return Batch(**{name: tensor[chosen] for name, tensor in whole.items()})
+def varied(images, epoch=0, chosen=None, **settings):
+    """Return a batch as training sees it: varied while it is loaded, then on the device."""
+    config = TrainConfig(**{"augment": "none", **settings})
+    loaded = AugmentedImages(images, config, epoch).__getitems__(chosen or range(len(images)))
+    return augment(loaded, epoch, config)
 
 
-EVERYTHING = {"turn": True, "shift": 0.2, "colour_jitter": 0.2, "degrade": 0.5, "self_blend": 0.5}
+EVERYTHING = {
+    "turn": 0.9,
+    "shift": 0.2,
+    "colour_jitter": 0.2,
+    "crop": 0.5,
+    "degrade": 0.5,
+    "grey": 0.5,
+    "erase": 0.5,
+    "self_blend": 0.5,
+}
 
 
 def test_nothing_asked_nothing_done():
     given = batch()
-    images, targets = augment(given, 0, TrainConfig(**PLAIN))
+    images, targets = augment(given, 0, TrainConfig(augment="none"))
     assert torch.equal(images, given["image"])
     assert targets == ((1.0, given),)
+    assert torch.equal(varied(Images()).images, given["image"])
 
 
 @pytest.mark.parametrize("frames", [0, 3])
 def test_an_image_is_varied_alike_in_any_company(frames):
-    given, config = batch(frames=frames), TrainConfig(**EVERYTHING)
-    together = augment(given, 3, config).images
-    apart = torch.cat([augment(part(given, [i]), 3, config).images for i in range(len(together))])
-    assert together.shape == given["image"].shape
+    images = Images(frames=frames)
+    together = varied(images, 3, **EVERYTHING).images
+    apart = torch.cat([varied(images, 3, [i], **EVERYTHING).images for i in range(len(images))])
+    assert together.shape == images.pixels.shape
     assert torch.equal(together, apart)
-    assert not torch.equal(together, augment(given, 4, config).images)
-    assert not torch.equal(together, augment(given, 3, TrainConfig(seed=1, **EVERYTHING)).images)
+    assert not torch.equal(together, varied(images, 4, **EVERYTHING).images)
+    assert not torch.equal(together, varied(images, 3, seed=1, **EVERYTHING).images)
 
 
-@pytest.mark.parametrize("setting", ["turn", "shift", "colour_jitter", "degrade", "self_blend"])
+def test_worker_processes_vary_alike():
+    images, config = Images(n=8), TrainConfig(augment="forensic", degrade=0.5)
+    alone = [part["image"] for part in make_loader(AugmentedImages(images, config, 2), 4)]
+    images.is_cached = False
+    apart = [part["image"] for part in make_loader(AugmentedImages(images, config, 2), 4, workers=2)]
+    assert torch.equal(torch.cat(alone), torch.cat(apart))
+
+
+@pytest.mark.parametrize("setting", EVERYTHING)
 def test_frames_of_a_clip_are_varied_alike(setting):
-    given = batch(frames=2)
-    given["image"][:, 1] = given["image"][:, 0]
-    images = augment(given, 0, TrainConfig(**PLAIN, **{setting: EVERYTHING[setting]})).images
+    given = Images(frames=2)
+    given.pixels[:, 1] = given.pixels[:, 0]
+    images = varied(given, **{setting: EVERYTHING[setting]}).images
     assert torch.equal(images[:, 0], images[:, 1])
-    assert not torch.equal(images.float(), given["image"].float())
+    assert not torch.equal(images.float(), given.pixels.float())
+
+
+@pytest.mark.parametrize("setting", ["crop", "grey", "erase"])
+def test_an_operation_hits_its_share(setting):
+    given = Images(n=300)
+    images = varied(given, **{setting: 0.3}).images
+    changed = (images != given.pixels).flatten(1).any(1).float().mean()
+    assert abs(float(changed) - 0.3) < 0.1
+
+
+def test_erasing_fills_a_rectangle_with_the_mean_colour():
+    given = Images(n=20)
+    for before, after in zip(given.pixels, varied(given, erase=1.0).images, strict=True):
+        rows, columns = (before != after).any(0).nonzero(as_tuple=True)
+        inside = after[:, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        colour = before.float().mean((1, 2)).round().to(torch.uint8)
+        assert (inside == colour[:, None, None]).all()
+
+
+def test_presets_are_overridden_one_operation_at_a_time():
+    given = Images()
+    assert torch.equal(
+        varied(given, augment="light").images,
+        varied(given, flip=True, colour_jitter=PRESETS["light"].colour_jitter).images,
+    )
+    still = varied(given, augment="light", flip=False, colour_jitter=0.0).images
+    assert torch.equal(still, given.pixels)
 
 
 def test_a_shift_moves_and_mirrors_whole_pixels():
-    given = batch(size=20)
-    images = augment(given, 0, TrainConfig(**PLAIN, shift=0.25)).images
+    given = Images(size=20)
+    images = varied(given, shift=0.25).images
     moved = 0
-    for before, after in zip(given["image"], images, strict=True):
+    for before, after in zip(given.pixels, images, strict=True):
         padded = np.pad(before.numpy(), ((0, 0), (5, 5), (5, 5)), mode="reflect")
         places = [(y, x) for y in range(11) for x in range(11)]
         found = [
@@ -82,7 +146,7 @@ def test_a_shift_moves_and_mirrors_whole_pixels():
 
 def test_self_blending_makes_fakes_of_real_images_alone():
     given = batch(n=200)
-    images, ((_, targets),) = augment(given, 0, TrainConfig(**PLAIN, self_blend=0.5))
+    images, ((_, targets),) = varied(Images(n=200), self_blend=0.5)
     real = given["fake"] == 0
     new = (targets["fake"] == 1) & real
     assert 0.35 < float(new.sum() / real.sum()) < 0.65
@@ -90,19 +154,18 @@ def test_self_blending_makes_fakes_of_real_images_alone():
     assert torch.equal(changed, new)
     part_changed = (images != given["image"])[new].float().mean()
     assert 0.05 < float(part_changed) < 0.7, "a region, not the whole image"
-    assert torch.equal(given["fake"], batch(n=200)["fake"]), "the batch given is left alone"
 
 
 def test_degrading_hits_its_share():
-    given = batch(n=300)
-    images = augment(given, 0, TrainConfig(**PLAIN, degrade=0.2)).images
-    untouched = (images == given["image"]).flatten(1).all(1).float().mean()
-    assert abs(float(untouched) - 0.8**3) < 0.1
+    given = Images(n=300)
+    images = varied(given, degrade=0.2).images
+    untouched = (images == given.pixels).flatten(1).all(1).float().mean()
+    assert abs(float(untouched) - 0.8**4) < 0.1, "resizing, blur, noise, JPEG"
 
 
 def test_mixup_blends_images_and_targets_alike():
     given = batch()
-    images, ((share, ours), (rest, others)) = augment(given, 0, TrainConfig(**PLAIN, mixup=0.5))
+    images, ((share, ours), (rest, others)) = augment(given, 0, TrainConfig(augment="none", mixup=0.5))
     assert share + rest == pytest.approx(1)
     assert 0 < share < 1
     assert torch.equal(others["fake"], ours["fake"].flip(0))

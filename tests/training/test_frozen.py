@@ -37,7 +37,7 @@ def test_only_the_heads_change_and_the_file_is_a_whole_detector(images, tmp_path
     }
     loaded = load_detector(tmp_path / "best_model.pt")
     assert loaded.provenance["frozen_views"] == 2
-    assert loaded.provenance["settings"]["flip"]
+    assert loaded.provenance["settings"]["augment"] == SETTINGS.augment
     val = predict(loaded, images.split("val"))
     assert val.equals(predict(detector, images.split("val")))
     best = history.loc[history["best"], "val_auc"].iloc[0]
