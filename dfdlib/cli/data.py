@@ -32,6 +32,7 @@ def scan(path: str, /, *, label: Repeated = (), unlabelled: bool = False) -> str
         label: A folder name that means real or fake, e.g. 0_old=fake.
         unlabelled: The images need no labels.
     """
+    from dfdlib.data.groups import grouping
     from dfdlib.data.manifest import summary, write_manifest
     from dfdlib.data.scan import count_skipped, scan_images
 
@@ -40,7 +41,7 @@ def scan(path: str, /, *, label: Repeated = (), unlabelled: bool = False) -> str
             raise UsageError(f"--label is {pair!r}; it must look like FOLDER=real or FOLDER=fake.")
     labels = dict(pair.split("=", 1) for pair in label)
     manifest = scan_images(path, labels, require_labels=not unlabelled)
-    print(summary(manifest).to_string(), file=sys.stderr)
+    print(summary(manifest).to_string(), *grouping(manifest), sep="\n", file=sys.stderr)
     for reason, count in count_skipped(path).items():
         print(f"skipped: {count} {reason}", file=sys.stderr)
     file = Path(path) / "manifest.csv"
@@ -57,6 +58,7 @@ def split(path: str, /, *, val: float = 0.2, test: float = 0.0, seed: int = 0) -
         test: Share of the test images.
         seed: Seeds the split.
     """
+    from dfdlib.data.groups import grouping
     from dfdlib.data.manifest import root_of, summary, write_manifest
     from dfdlib.data.scan import open_raw
     from dfdlib.data.splits import assert_disjoint, assign_splits
@@ -66,7 +68,7 @@ def split(path: str, /, *, val: float = 0.2, test: float = 0.0, seed: int = 0) -
     kept = {name: share for name, share in fractions.items() if share > 0}
     manifest = assign_splits(manifest, kept, seed)
     assert_disjoint(manifest)
-    print(summary(manifest).to_string(), file=sys.stderr)
+    print(summary(manifest).to_string(), *grouping(manifest), sep="\n", file=sys.stderr)
     file = root_of(manifest) / "manifest.csv"
     write_manifest(manifest, file)
     return str(file)

@@ -11,12 +11,11 @@ import imagehash
 import numpy as np
 import pandas as pd
 from PIL import Image
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from dfdlib.core.errors import ImageError
 from dfdlib.core.parallel import read_ahead
 from dfdlib.core.progress import Progress
+from dfdlib.data.groups import tie
 from dfdlib.data.manifest import files_of
 from dfdlib.images.decode import decode_image
 
@@ -95,13 +94,10 @@ def regroup(manifest: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     """Return the manifest with the groups of each pair merged, also through a chain of pairs."""
     if pairs.empty:
         return manifest
-    codes, names = pd.factorize(manifest["group"], sort=True)
-    code_of = dict(zip(manifest["path"], codes, strict=True))
-    rows, columns = ([code_of[path] for path in pairs[name]] for name in ("first", "second"))
-    graph = coo_array((np.ones(len(rows)), (rows, columns)), (len(names), len(names)))
-    component = connected_components(graph, directed=False)[1]
-    first = pd.Series(names).groupby(component).first()
-    return manifest.assign(group=first.loc[component[codes]].to_numpy())
+    group_of = dict(zip(manifest["path"], manifest["group"], strict=True))
+    links = [(group_of[one], group_of[two]) for one, two in zip(pairs["first"], pairs["second"], strict=True)]
+    joined = tie([*((group,) for group in manifest["group"]), *links])
+    return manifest.assign(group=joined[: len(manifest)])
 
 
 def _facts(path: Path) -> dict[str, object] | str:

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from dfdlib.core.errors import DfdError
-from dfdlib.data.layouts import LABEL_WORDS, SPLIT_WORDS, Place, read_places
+from dfdlib.data.groups import sources_of, sources_of_images, tie
+from dfdlib.data.layouts import LABEL_WORDS, SPLIT_WORDS, Folder, Place, read_places
 from dfdlib.data.manifest import LABELS, leaves_root, prepare, read_manifest
+from dfdlib.data.sidecars import SIDECARS, Sidecars
 from dfdlib.images.decode import IMAGE_SUFFIXES
-from dfdlib.images.video import VIDEO_SUFFIXES, is_image_name, natural_order
+from dfdlib.images.video import VIDEO_SUFFIXES, natural_order
 
-_IDS = re.compile(r"(\d+)(?:_(\d+))?(?:__.*)?")
+# Files and folders of the operating system, with thumbnails, deleted files or no permission.
+_SYSTEM_NAMES = frozenset(["__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir", "lost+found", "$RECYCLE.BIN"])
+_TOLD = ("video", "linked folder", "link out of the folder")
+"""What is skipped with a warning."""
 
 
 def scan_videos(root: str | Path) -> pd.DataFrame:
     """Make a manifest of a folder of videos, one row per video.
 
-    A folder that holds nothing but images counts as one video, its images in natural order as the frames.
-    What the folders mean is read as for images (`layouts.read_places`). In FaceForensics++'s tree a
-    manipulated video, such as `000_003.mp4`, is in one group with its sources `000` and `003`.
+    A folder of numbered frames counts as one video, its images in natural order as the frames, unless its name
+    is a category or a generator (see `layouts.read_places`). Other images are left out, with a warning.
 
     Returns:
         The manifest, see `scan.scan_images`; `path` is a file or a folder.
@@ -39,16 +40,17 @@ def scan_videos(root: str | Path) -> pd.DataFrame:
     root = Path(root)
     if not root.is_dir():
         raise DfdError(f"the data folder {root} does not exist; pass the folder that holds the videos.")
-    paths = _find(root)
-    if not paths:
+    tree = _walk(root, {})
+    sidecars, places = _read(tree, {})
+    rows = _video_rows(tree, places)
+    if not rows:
         raise DfdError(
             f"{root} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))}) and no folder of frames."
         )
-    places = read_places([PurePosixPath(path).parts[:-1] for path in paths], {})
-    manifest = _table(root, paths, places)
-    if any("manipulated_sequences" in PurePosixPath(path).parts for path in paths):
-        manifest["group"] = _sources(paths)
-    return manifest
+    single = sum(len(names) for folder, names in tree.images.items() if not places[folder].is_video)
+    if single:
+        warnings.warn(f"{single} images in {root} are no frames of a video, and are left out.", stacklevel=2)
+    return _table(root, rows, places, sidecars)
 
 
 def video_files(root: str | Path) -> list[Path]:
@@ -62,44 +64,10 @@ def video_files(root: str | Path) -> list[Path]:
 
 def has_videos(root: str | Path) -> bool:
     """Say whether a folder holds videos or folders of frames."""
-    return Path(root).is_dir() and bool(_find(Path(root)))
-
-
-def _find(root: Path) -> list[str]:
-    """Return the videos and the folders of frames below the root, as sorted posix paths."""
-    found = []
-    for folder, names, entries in os.walk(root):
-        names[:] = sorted(name for name in names if not name.startswith("."))
-        below = PurePosixPath(os.path.relpath(folder, root).replace(os.sep, "/"))
-        shown = [entry for entry in entries if not entry.startswith(".")]
-        found += [str(below / entry) for entry in shown if Path(entry).suffix.lower() in VIDEO_SUFFIXES]
-        word = below.name.lower()
-        is_clip = below.name and word not in LABEL_WORDS and word not in SPLIT_WORDS
-        if is_clip and not names and shown and all(map(is_image_name, shown)):
-            found.append(str(below))
-    return sorted(found)
-
-
-def _sources(paths: list[str]) -> list[str]:
-    """Return a group for each video of FaceForensics++: all that share a source, at first or second hand."""
-    ids = []
-    for path in paths:
-        match = _IDS.fullmatch(PurePosixPath(path).stem)
-        ids.append([part for part in match.groups() if part] if match else [path])
-    names = sorted({name for pair in ids for name in pair})
-    place = {name: i for i, name in enumerate(names)}
-    links = [(place[pair[0]], place[pair[-1]]) for pair in ids]
-    rows, columns = zip(*links, strict=True)
-    graph = coo_array((np.ones(len(links)), (rows, columns)), (len(names), len(names)))
-    component = connected_components(graph, directed=False)[1]
-    first: dict[int, str] = {}
-    for name, number in zip(names, component, strict=True):
-        first.setdefault(int(number), name)
-    return [f"source_{first[int(component[place[pair[0]]])]}" for pair in ids]
-
-
-# Folders of the operating system, with thumbnails, deleted files or no permission.
-_SYSTEM_NAMES = frozenset(["__MACOSX", "Thumbs.db", "@eaDir", "lost+found", "$RECYCLE.BIN"])
+    if not Path(root).is_dir():
+        return False
+    tree = _walk(Path(root), {})
+    return bool(_video_rows(tree, _read(tree, {})[1]))
 
 
 def scan_images(
@@ -107,8 +75,9 @@ def scan_images(
 ) -> pd.DataFrame:
     """Make a manifest of a folder, whatever its layout (see `layouts.read_places`).
 
-    Hidden files, other files than images, links to folders and links that lead out of the folder are
-    skipped, see `count_skipped`.
+    Tables and lists of a data set's authors are read where they lie beside the images (see `sidecars`). Hidden
+    files and other files than images are skipped, see `count_skipped`; so are, with a warning, videos and links
+    that lead out of the folder. A link to a folder is followed where its name is a label or a split.
 
     Args:
         root: The folder.
@@ -118,7 +87,8 @@ def scan_images(
 
     Returns:
         The manifest, sorted by path. Columns: `path` below the root, `label` (`real`, `fake` or missing),
-        `category`, `split` (`train`, `val`, `test` or missing), `group` (never missing), `generator`, `root`.
+        `category`, `split` (`train`, `val`, `test` or missing), `group` (never missing), `generator`, `root`; where
+        names tell what images were made of, `sources` too, separated by `/`.
 
     Raises:
         DfdError: No such folder or one that cannot be listed, no image, labels that can't be told, or a
@@ -129,19 +99,24 @@ def scan_images(
     if not root.is_dir():
         found = "is a file" if root.exists() else "does not exist"
         raise DfdError(f"the data folder {root} {found}; pass the folder that holds the images.")
-    files, folders, _ = _walk(root)
-    if not files:
-        raise DfdError(f"{root} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); check the path.")
-    places = read_places([PurePosixPath(path).parts[:-1] for path in files], labels)
-    manifest = _table(root, files, places)
+    tree = _walk(root, labels)
+    left_out = " and ".join(f"{n} × {reason}" for reason in _TOLD if (n := tree.skipped[reason]))
+    if not any(tree.images.values()):
+        also = f" (left out: {left_out})" if left_out else ""
+        raise DfdError(f"{root} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}){also}; check the path.")
+    if left_out:
+        warnings.warn(f"left out of {root}: {left_out}.", stacklevel=2)
+    sidecars, places = _read(tree, labels)
+    rows = [(_join(folder, name), folder, False) for folder, names in tree.images.items() for name in names]
+    manifest = _table(root, rows, places, sidecars)
     if require_labels:
-        manifest = _require_labels(manifest, root, folders, labels)
+        manifest = _require_labels(manifest, root, tree.folders, labels)
     return manifest
 
 
 def count_skipped(root: str | Path) -> dict[str, int]:
     """Return how many entries of a folder `scan_images` skips, by reason; none where nothing is skipped."""
-    return dict(_walk(Path(root))[2])
+    return dict(+_walk(Path(root), {}).skipped)
 
 
 def open_data(
@@ -176,30 +151,76 @@ def _checked_labels(labels: Mapping[str, str]) -> dict[str, str]:
     return {folder.lower(): label for folder, label in labels.items()}
 
 
-def _walk(root: Path) -> tuple[list[str], list[str], Counter[str]]:
-    """Return the image files and the folders below the root, as sorted posix paths, and what was skipped."""
-    files, folders, skipped = [], [], Counter()
-    home = os.path.realpath(root)
-    for folder, names, entries in os.walk(root, onerror=_refuse_folder):
-        below = os.path.relpath(folder, root).replace(os.sep, "/")
-        skipped["hidden"] += sum(_is_hidden(name) for name in names)
-        skipped["linked folder"] += sum(Path(folder, name).is_symlink() for name in names)
-        names[:] = sorted(name for name in names if not _is_hidden(name))
-        folders.append(below)
-        for entry in entries:
-            if _is_hidden(entry):
-                skipped["hidden"] += 1
-            elif os.path.splitext(entry)[1].lower() not in IMAGE_SUFFIXES:  # noqa: PTH122 - 100,000 files
-                skipped["not an image"] += 1
-            elif os.path.islink(path := f"{folder}/{entry}") and not os.path.realpath(path).startswith(  # noqa: PTH114
-                home + os.sep
-            ):
-                skipped["link out of the folder"] += 1
-            elif leaves_root(inside := entry if below == "." else f"{below}/{entry}"):
-                skipped["name that leaves the folder on Windows"] += 1
+@dataclass
+class _Tree:
+    """What lies below a folder."""
+
+    root: Path
+    images: dict[Folder, list[str]] = field(default_factory=dict)
+    """The images of each folder that holds images or videos."""
+    videos: dict[Folder, list[str]] = field(default_factory=dict)
+    folders: list[str] = field(default_factory=list)
+    """All folders, as posix paths."""
+    tables: list[str] = field(default_factory=list)
+    """Files that `sidecars` may read."""
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+def _walk(root: Path, labels: Mapping[str, str]) -> _Tree:
+    """List the files below the root; links to folders are followed where their names are labels or splits."""
+    tree, home = _Tree(root), os.path.realpath(root)
+    words = {*LABEL_WORDS, *SPLIT_WORDS, *labels}
+    starts, homes = [str(root)], [home]
+    while starts:
+        for folder, names, entries in os.walk(starts.pop(), onerror=_refuse_folder):
+            tree.skipped["hidden"] += sum(_is_hidden(name) for name in names)
+            names[:] = sorted(name for name in names if not _is_hidden(name))
+            for link in [name for name in names if Path(folder, name).is_symlink()]:
+                target = os.path.realpath(Path(folder, link))
+                known = any(_holds(target, other) or _holds(other, target) for other in homes)
+                if link.lower() in words and not known:
+                    homes.append(target)
+                    starts.append(f"{folder}/{link}")
+                else:
+                    tree.skipped["linked folder"] += 1
+            _list_files(tree, folder, entries, homes)
+    return tree
+
+
+def _list_files(tree: _Tree, folder: str, entries: list[str], homes: list[str]) -> None:
+    """Add the files of one folder to the tree."""
+    below = os.path.relpath(folder, tree.root).replace(os.sep, "/")
+    parts = () if below == "." else tuple(below.split("/"))
+    tree.folders.append(below)
+    images, videos = [], []
+    for entry in entries:
+        suffix = os.path.splitext(entry)[1].lower()  # noqa: PTH122 - 100,000 files
+        if _is_hidden(entry):
+            tree.skipped["hidden"] += 1
+        elif suffix not in IMAGE_SUFFIXES and suffix not in VIDEO_SUFFIXES:
+            if entry in SIDECARS:
+                tree.tables.append(_join(parts, entry))
             else:
-                files.append(inside)
-    return sorted(files), folders, +skipped
+                tree.skipped["not an image"] += 1
+        elif os.path.islink(path := f"{folder}/{entry}") and not any(  # noqa: PTH114
+            _holds(home, os.path.realpath(path)) for home in homes
+        ):
+            tree.skipped["link out of the folder"] += 1
+        elif leaves_root(_join(parts, entry)):
+            tree.skipped["name that leaves the folder on Windows"] += 1
+        else:
+            (images if suffix in IMAGE_SUFFIXES else videos).append(entry)
+    tree.skipped["video"] += len(videos)
+    if images or videos:
+        tree.images[parts], tree.videos[parts] = images, videos
+
+
+def _holds(folder: str, path: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _join(folder: Folder, name: str) -> str:
+    return "/".join((*folder, name))
 
 
 def _refuse_folder(error: OSError) -> None:
@@ -212,19 +233,82 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name in _SYSTEM_NAMES
 
 
-def _table(root: Path, files: list[str], places: list[Place]) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "path": files,
-            "label": [place.label for place in places],
-            "category": [place.category for place in places],
-            "split": [place.split for place in places],
-            "group": [place.group or path for place, path in zip(places, files, strict=True)],
-            "generator": [place.generator for place in places],
-            "root": str(root),
-        },
-        dtype=object,
+def _read(tree: _Tree, labels: Mapping[str, str]) -> tuple[Sidecars, dict[Folder, Place]]:
+    sidecars = Sidecars(tree.root, tree.tables)
+    return sidecars, read_places(tree.images, labels, sidecars.videos)
+
+
+_Row = tuple[str, Folder, bool]
+"""A path, the folder that says what it is, and whether its own name is that of a video."""
+
+
+def _video_rows(tree: _Tree, places: Mapping[Folder, Place]) -> list[_Row]:
+    files = [(_join(folder, name), folder, True) for folder, names in tree.videos.items() for name in names]
+    return files + [("/".join(folder), folder, False) for folder in tree.images if places[folder].is_video]
+
+
+def _table(root: Path, rows: list[_Row], places: Mapping[Folder, Place], sidecars: Sidecars) -> pd.DataFrame:
+    """Make a manifest of rows, sorted by path."""
+    rows = sorted(rows)
+    table: dict[str, list[str | None]] = {
+        name: [] for name in ("path", "label", "category", "split", "group", "generator")
+    }
+    listed: list[str | None] = []
+    sources: list[tuple[str, ...]] = []
+    for path, folder, is_video in rows:
+        place, said = places[folder], sidecars.of(path)
+        own = _sources_of_video(place, PurePosixPath(path).stem) if is_video else place.sources
+        sources.append(tuple(dict.fromkeys((*own, *said.sources))))
+        listed.append(place.split or said.split)
+        table["path"].append(path)
+        table["label"].append(place.label or said.label)
+        table["category"].append(
+            said.category or (None if said.label and not place.label else place.category)
+        )
+        table["split"].append(place.split)
+        table["generator"].append(place.generator or said.generator)
+    table["group"], told = _groups(table, sources)
+    manifest = pd.DataFrame({**table, "root": str(root)}, dtype=object)
+    if any(told):
+        manifest["sources"] = ["/".join(names) or None for names in told]
+    return _with_lists(manifest, pd.Series(listed, dtype=object), root)
+
+
+def _sources_of_video(place: Place, stem: str) -> tuple[str, ...]:
+    """Return the sources of a video file: what its folder and its name tell."""
+    named = sources_of(stem)
+    own = place.sources + (named if len(named) > 1 or not place.sources else ())
+    return own or (() if stem.isdigit() else (stem,))
+
+
+def _groups(
+    table: Mapping[str, list[str | None]], sources: list[tuple[str, ...]]
+) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Return the group and the sources of each row; names of single images count too."""
+    single = [place for place, names in enumerate(sources) if not names and table["label"][place]]
+    stems = [PurePosixPath(table["path"][place]).stem for place in single]
+    fake = [table["label"][place] == "fake" for place in single]
+    for place, names in zip(single, sources_of_images(stems, fake), strict=True):
+        sources[place] = names
+    if not any(sources):
+        return table["path"], sources
+    return tie([names or (path,) for names, path in zip(sources, table["path"], strict=True)]), sources
+
+
+def _with_lists(manifest: pd.DataFrame, listed: pd.Series, root: Path) -> pd.DataFrame:
+    """Return the manifest with the splits of official lists, where these and the folders name every image."""
+    lacking = listed.isna() & manifest["label"].notna()
+    new = listed.notna() & manifest["split"].isna()
+    if not new.any():
+        return manifest
+    if not lacking.any():
+        return manifest.assign(split=listed)
+    warnings.warn(
+        f"the official lists of splits in {root} name {new.sum()} of {len(manifest)} images, and are left out; e.g. "
+        f"{manifest.loc[lacking, 'path'].iloc[0]} is in none.",
+        stacklevel=4,
     )
+    return manifest
 
 
 def _require_labels(
