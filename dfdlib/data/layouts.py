@@ -110,7 +110,7 @@ def read_places(
             rest = place.above
         else:
             rest = names.interpret(place)
-        place.is_video = bool(rest) and names.is_source(rest[-1]) and _holds_frames(folders[folder])
+        place.is_video = any(map(names.is_source, rest)) and _holds_frames(folders[folder])
     _unify_case(places.values())
     return places
 

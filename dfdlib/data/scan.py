@@ -356,11 +356,15 @@ def _refuse_missing_class(
         raise DfdError(
             f"{root / empty[0]} is a '{missing}' folder without any image in it; put images there."
         )
-    unknown = [name for name in _names(folders, where) if name.lower() not in {**words, **SPLIT_WORDS}]
-    folder = unknown[0] if len(unknown) == 1 else "<folder>"
+    parts = [folder.rpartition("/")[::2] for folder in inside]
+    beside = {above for above, name in parts if words.get(name.lower()) == present}
+    unknown = {
+        name for above, name in parts if above in beside and name.lower() not in {**words, **SPLIT_WORDS}
+    }
+    passed = ", ".join(f'"{name}": "{missing}"' for name in sorted(unknown) or ["<folder>"])
     raise DfdError(
         f"{root / where} has a '{present}' folder but no '{missing}' one (found: {_shown(folders, where)}). "
-        f'Rename it, or pass labels={{"{folder}": "{missing}"}}.'
+        f"Rename it, or pass labels={{{passed}}}."
     )
 
 
