@@ -145,10 +145,15 @@ def _scores(predictions: pd.DataFrame, known: bool) -> dict[str, Any]:
         predictions: See `predictions.predict`.
         known: Whether the detectors know their training images; an ONNX graph does not.
     """
+    import numpy as np
+
     from dfdlib.evaluation import bootstrap, metrics
 
     scores = metrics.binary_metrics(predictions)
     scores |= bootstrap.with_ends(bootstrap.bootstrap_metrics(predictions))
+    lacking = [metrics.METRICS[name].title for name in metrics.METRICS if np.isnan(scores[name])]
+    if lacking:
+        print(f"note: with images of one label alone, there is no {', '.join(lacking)}", file=sys.stderr)
     seen = int(predictions.loc[predictions["label"].notna(), "in_training"].sum())
     if seen:
         print(f"warning: {seen} of {scores['n']} images were seen in training or validation", file=sys.stderr)
@@ -172,26 +177,36 @@ def calibrate(
         model: The detector.
         data: Labelled images that nobody tests on.
         out: The file of the calibrated detector.
-        split: The images to fit to.
-        false_alarms: Call at most this share of real images fake.
+        split: The images to fit to; val means the detector's own validation images where they are there.
+        false_alarms: Call at most this share of real images fake; needs about 3 real images for each in it.
         min_accuracy: Least accuracy of the verdicts beyond the band.
     """
-    from dfdlib.evaluation.calibration import calibrate
+    from dfdlib.evaluation.calibration import calibrate, false_alarms_below
     from dfdlib.evaluation.predictions import predict
     from dfdlib.evaluation.tables import with_decision
     from dfdlib.models.checkpoint import save_detector
 
     (detector,) = load_detectors([model])
-    images = _labelled_images(data, split, detector)
+    images = _held_out_images(data, split, detector)
     tell_unreadable(images.unreadable["error"])
     judged = predict(detector, images)
-    decision = calibrate(images.fake.numpy(), judged["logit"].to_numpy(), false_alarms, min_accuracy)
+    groups = judged["group"].to_numpy()
+    decision = calibrate(images.fake.numpy(), judged["logit"].to_numpy(), false_alarms, min_accuracy, groups)
     detector.decision = decision
     save_detector(detector, out)
     judged = with_decision(judged, decision)
     given = judged[judged["verdict"].isin(["real", "fake"])]
     right = float((given["verdict"] == given["label"]).mean())
     worth = {"n": len(judged), "verdicts_given": len(given) / len(judged), "accuracy_of_these": right}
+    real = judged[judged["label"] == "real"]
+    called, n_real = real["group"][real["predicted"] == "fake"].nunique(), real["group"].nunique()
+    if n_real:
+        worth["false_alarms_below"] = false_alarms_below(called, n_real)
+        print(
+            f"{called} of {n_real} real images called fake: false alarms are below {worth['false_alarms_below']:.2%} "
+            "(Clopper-Pearson, 95 %)",
+            file=sys.stderr,
+        )
     fitted = {"temperature": decision.temperature, "threshold": decision.threshold, "band": decision.band}
     return _plain({"model": out, **fitted, **worth})
 
@@ -289,10 +304,18 @@ def _labelled_images(path: str, split: str | None, detector: Detector) -> ImageD
     A data set that states no splits is split as the detector's training did.
     """
     from dfdlib.data.dataset import ImageDataset
+
+    return ImageDataset(_labelled_rows(path, split, detector), detector.fit, detector.categories)
+
+
+def _labelled_rows(path: str, split: str | None, detector: Detector) -> pd.DataFrame:
+    from dfdlib.data.layouts import LABEL_WORDS
     from dfdlib.data.manifest import prepare
     from dfdlib.data.scan import open_raw
 
-    manifest = open_raw(path)
+    manifest = open_raw(path, require_labels=False)
+    if manifest["label"].isna().all():
+        manifest["label"] = LABEL_WORDS.get(Path(path).resolve().name.lower())
     if split and manifest["split"].isna().all():
         manifest = prepare(manifest, detector.provenance.get("settings", {}).get("seed", 0))
     known = manifest["label"].notna()
@@ -300,7 +323,33 @@ def _labelled_images(path: str, split: str | None, detector: Detector) -> ImageD
     chosen = known & (manifest["split"] == split) if split else (in_test if in_test.any() else known)
     if not chosen.any():
         raise DfdError(f"{path} has no labelled image{f' in its {split} split' if split else ''}.")
-    return ImageDataset(manifest[chosen], detector.fit, detector.categories)
+    return manifest[chosen]
+
+
+def _held_out_images(path: str, split: str, detector: Detector) -> ImageDataset:
+    """Return the detector's own validation images where `split` is `val` and they are there, whatever is stated now.
+
+    Else those of the split that it has not learned from.
+    """
+    from dfdlib.data.dataset import ImageDataset
+    from dfdlib.data.scan import open_raw
+    from dfdlib.evaluation.predictions import in_training, in_validation
+
+    rows = open_raw(path)
+    rows = rows[rows["label"].notna() & in_validation(detector, rows)]
+    if split != "val" or rows.empty:
+        rows = _labelled_rows(path, split, detector)
+    learned = in_training(detector, rows) & ~in_validation(detector, rows)
+    if detector.validation_digests is None:
+        print("warning: this model does not say which images it learned from", file=sys.stderr)
+    elif learned.all():
+        raise DfdError(
+            f"{path}: the detector has learned from every image of the {split} split; pass others."
+        )
+    elif learned.any():
+        print(f"left out: {learned.sum()} images that the detector has learned from", file=sys.stderr)
+        rows = rows[~learned]
+    return ImageDataset(rows, detector.fit, detector.categories)
 
 
 def tell_unreadable(errors: Sequence[str]) -> None:

@@ -137,11 +137,13 @@ def open_data(
     return prepare(open_raw(data_dir, labels), seed, max_images)
 
 
-def open_raw(data_dir: str | Path, labels: Mapping[str, str] | None = None) -> pd.DataFrame:
+def open_raw(
+    data_dir: str | Path, labels: Mapping[str, str] | None = None, require_labels: bool = True
+) -> pd.DataFrame:
     """Return the manifest of a folder or a file as it stands, with the splits that it states or none."""
     data_dir = Path(data_dir)
     file = data_dir if data_dir.suffix == ".csv" else data_dir / "manifest.csv"
-    return read_manifest(file) if file.is_file() else scan_images(data_dir, labels)
+    return read_manifest(file) if file.is_file() else scan_images(data_dir, labels, require_labels)
 
 
 def _checked_labels(labels: Mapping[str, str]) -> dict[str, str]:
