@@ -173,6 +173,8 @@ def calibrate(
 ) -> dict[str, Any]:
     """Fit temperature, threshold and band to labelled images; print what they are.
 
+    `false_alarms_below` is the upper end of the rate of false alarms (Clopper-Pearson, 95 %).
+
     Args:
         model: The detector.
         data: Labelled images that nobody tests on.
@@ -187,7 +189,7 @@ def calibrate(
     from dfdlib.models.checkpoint import save_detector
 
     (detector,) = load_detectors([model])
-    images = _held_out_images(data, split, detector)
+    images = _labelled_images(data, split, detector, held_out=True)
     tell_unreadable(images.unreadable["error"])
     judged = predict(detector, images)
     groups = judged["group"].to_numpy()
@@ -199,14 +201,9 @@ def calibrate(
     right = float((given["verdict"] == given["label"]).mean())
     worth = {"n": len(judged), "verdicts_given": len(given) / len(judged), "accuracy_of_these": right}
     real = judged[judged["label"] == "real"]
-    called, n_real = real["group"][real["predicted"] == "fake"].nunique(), real["group"].nunique()
-    if n_real:
-        worth["false_alarms_below"] = false_alarms_below(called, n_real)
-        print(
-            f"{called} of {n_real} real images called fake: false alarms are below {worth['false_alarms_below']:.2%} "
-            "(Clopper-Pearson, 95 %)",
-            file=sys.stderr,
-        )
+    if len(real):
+        called = real.loc[real["predicted"] == "fake", "group"].nunique()
+        worth["false_alarms_below"] = false_alarms_below(called, real["group"].nunique())
     fitted = {"temperature": decision.temperature, "threshold": decision.threshold, "band": decision.band}
     return _plain({"model": out, **fitted, **worth})
 
@@ -298,58 +295,41 @@ def load_detectors(paths: Iterable[str]) -> list[Detector]:
     return detectors
 
 
-def _labelled_images(path: str, split: str | None, detector: Detector) -> ImageDataset:
+def _labelled_images(
+    path: str, split: str | None, detector: Detector, held_out: bool = False
+) -> ImageDataset:
     """Return the labelled images of a data set: of one split, or by default of `test` where it has one.
 
-    A data set that states no splits is split as the detector's training did.
+    A data set that states no splits is split as the detector's training did. With `held_out` images that the detector
+    has learned from are left out, and `val` means its own validation images where they are there.
     """
     from dfdlib.data.dataset import ImageDataset
-
-    return ImageDataset(_labelled_rows(path, split, detector), detector.fit, detector.categories)
-
-
-def _labelled_rows(path: str, split: str | None, detector: Detector) -> pd.DataFrame:
     from dfdlib.data.layouts import LABEL_WORDS
     from dfdlib.data.manifest import prepare
     from dfdlib.data.scan import open_raw
+    from dfdlib.evaluation.predictions import in_training, in_validation
 
     manifest = open_raw(path, require_labels=False)
     if manifest["label"].isna().all():
         manifest["label"] = LABEL_WORDS.get(Path(path).resolve().name.lower())
+    own = held_out & in_validation(detector, manifest) & manifest["label"].notna()
+    if split == "val" and own.any():
+        return ImageDataset(manifest[own], detector.fit, detector.categories)
     if split and manifest["split"].isna().all():
         manifest = prepare(manifest, detector.provenance.get("settings", {}).get("seed", 0))
     known = manifest["label"].notna()
     in_test = known & (manifest["split"] == "test")
     chosen = known & (manifest["split"] == split) if split else (in_test if in_test.any() else known)
-    if not chosen.any():
-        raise DfdError(f"{path} has no labelled image{f' in its {split} split' if split else ''}.")
-    return manifest[chosen]
-
-
-def _held_out_images(path: str, split: str, detector: Detector) -> ImageDataset:
-    """Return the detector's own validation images where `split` is `val` and they are there, whatever is stated now.
-
-    Else those of the split that it has not learned from.
-    """
-    from dfdlib.data.dataset import ImageDataset
-    from dfdlib.data.scan import open_raw
-    from dfdlib.evaluation.predictions import in_training, in_validation
-
-    rows = open_raw(path)
-    rows = rows[rows["label"].notna() & in_validation(detector, rows)]
-    if split != "val" or rows.empty:
-        rows = _labelled_rows(path, split, detector)
-    learned = in_training(detector, rows) & ~in_validation(detector, rows)
-    if detector.validation_digests is None:
+    if held_out and detector.validation_digests is None:
         print("warning: this model does not say which images it learned from", file=sys.stderr)
-    elif learned.all():
-        raise DfdError(
-            f"{path}: the detector has learned from every image of the {split} split; pass others."
-        )
-    elif learned.any():
+    elif held_out:
+        learned = chosen & in_training(detector, manifest) & ~in_validation(detector, manifest)
         print(f"left out: {learned.sum()} images that the detector has learned from", file=sys.stderr)
-        rows = rows[~learned]
-    return ImageDataset(rows, detector.fit, detector.categories)
+        chosen &= ~learned
+    if not chosen.any():
+        new = " that the detector has not learned from" if held_out else ""
+        raise DfdError(f"{path} has no labelled image{f' in its {split} split' if split else ''}{new}.")
+    return ImageDataset(manifest[chosen], detector.fit, detector.categories)
 
 
 def tell_unreadable(errors: Sequence[str]) -> None:

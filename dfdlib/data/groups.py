@@ -34,24 +34,6 @@ def sources_of(name: str) -> tuple[str, ...]:
     return ()
 
 
-def sources_of_images(stems: Sequence[str], fake: Sequence[bool]) -> list[tuple[str, ...]]:
-    """Return the sources that the names of single images tell, such as `000_003` or `000_003_0012`.
-
-    Numbers alone could mean anything: they count where fakes name two sources and a real image is one of them.
-    """
-    found = []
-    for stem, is_fake in zip(stems, fake, strict=True):
-        frame = _FRAME.fullmatch(stem)
-        named = sources_of(stem) or (sources_of(frame[1]) if frame else ())
-        found.append(named if is_fake else named[:1])
-    reals = {named[0] for named, is_fake in zip(found, fake, strict=True) if named and not is_fake}
-    if any(
-        is_fake and len(named) > 1 and reals & set(named) for named, is_fake in zip(found, fake, strict=True)
-    ):
-        return found
-    return [()] * len(found)
-
-
 def tie(names: Sequence[Sequence[str]]) -> list[str]:
     """Return a group for each row, from the names of its sources, at least one.
 
@@ -74,48 +56,35 @@ def tied(manifest: pd.DataFrame) -> pd.Series:
     """
     if "sources" not in manifest or manifest.empty:
         return manifest["group"]
-    names = [
-        (group, *(sources.split("/") if isinstance(sources, str) else ()))
-        for group, sources in zip(manifest["group"], manifest["sources"], strict=True)
-    ]
+    stated = manifest["sources"].fillna("").str.split("/")
+    names = [(group, *filter(None, more)) for group, more in zip(manifest["group"], stated, strict=True)]
     return pd.Series(tie(names), manifest.index, object)
 
 
 def grouping(manifest: pd.DataFrame) -> list[str]:
     """Say in sentences how the groups of a manifest were found, and what may be wrong with them."""
-    group = manifest["group"]
-    alone, told = group == manifest["path"], pd.Series(dtype=object)
-    if "sources" in manifest:
-        told = manifest["sources"].dropna()
+    group, sources = manifest["group"], manifest.get("sources", pd.Series(dtype=object)).dropna()
+    alone, largest = group == manifest["path"], group.value_counts()
+    pair = next((f", such as {name.replace('/', ' with ')}" for name in sources if "/" in name), "")
     said = [
-        f"{group.nunique():,} groups of {len(manifest):,} images: {len(told):,} were grouped by the names of videos, "
-        f"persons and folders, and {alone.sum():,} are each their own group."
+        f"{len(largest):,} groups of {len(manifest):,} images: {len(sources):,} were tied to the videos and persons that "
+        f"names or tables tell{pair}; {alone.sum():,} are each their own group."
     ]
-    for sources in told[told.str.contains("/")].head(1):
-        said.append(f"A group holds all that its sources are in: `{sources}` belongs to each of them.")
-    largest = group.value_counts()
     if len(manifest) >= _MANY and largest.iloc[0] > len(manifest) / 2:
-        said.append(
-            f"One group, `{largest.index[0]}`, holds {largest.iloc[0]:,} of {len(manifest):,} images: all of it goes to "
-            "one split. Where these are no images of one source, state the groups in a manifest."
-        )
-    frames = [match[1] for path in manifest.loc[alone, "path"] if (match := _FRAME.fullmatch(_stem(path)))]
-    counts = pd.Series(frames, dtype=object).value_counts()
-    several = counts[counts > 1]
+        said.append(f"Warning: the group `{largest.index[0]}` alone holds {largest.iloc[0]:,} images.")
+    stems = (PurePosixPath(path).stem for path in manifest.loc[alone, "path"])
+    frames = pd.Series([match[1] for stem in stems if (match := _FRAME.fullmatch(stem))], dtype=object)
+    several = frames.value_counts().loc[lambda count: count > 1]
     if len(several) >= _MANY and 2 * several.sum() > alone.sum():
         said.append(
-            f"Warning: {several.sum():,} file names look like frames of {len(several):,} sources, e.g. `{several.index[0]}`, "
-            "and nothing ties them together: if they are, put each source into a folder of its own, or state "
-            "the groups in a manifest."
+            f"Warning: {several.sum():,} file names look like frames of {len(several):,} sources, e.g. "
+            f"`{several.index[0]}`, and nothing ties them together."
         )
     numbers = [name for name in manifest["category"].dropna().unique() if name.isdigit()]
     if numbers:
         said.append(
-            f"Warning: {len(numbers)} folders called by a number, e.g. `{numbers[0]}`, were taken for categories: if they "
-            "are videos or persons, state the groups in a manifest."
+            f"Warning: {len(numbers)} folders called by a number were taken for categories, not for videos."
         )
+    if len(said) > 1:
+        said.append("Where that is wrong, state the groups in the manifest (`docs/layouts.md`).")
     return said
-
-
-def _stem(path: str) -> str:
-    return PurePosixPath(path).stem

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -41,15 +41,16 @@ and `cdf`, after the data set it was made of)."""
 MAX_CATEGORIES = 50
 """More sub-folders than this below a label are sources (videos, identities), not categories."""
 _MAX_FRAMES = 1000
-"""A folder of more images than this, and without a number in its name, is no video."""
+"""A folder of more images than this is no video by its images alone."""
 _NUMBERED = re.compile(
     r"(.*[ _-])?\d{3,}|\d{2,}([ _-]\d+)*|(id|person|subject|identity|actor|video|vid|clip|scene)[ _-]?\d+"
 )
 _FRAME = re.compile(r"(.*[ _-])?(frame|image|img|face|f)?\d+\.\w+", re.IGNORECASE)
 _KNOWN = re.compile(
-    r".*(gan|ganformer|diffusion|dd[ip]m|ldm|glide|dall-?e|midjourney|wukong|imagen|flux|pixart|firefly|inpaint"
-    r"|transformer|palette|faceswap|simswap|inswap|mobileswap|deepfake|face2face|neuraltextures|faceshifter|ffhq|celeba|celebahq|coco|lsun|imagenet"
-    r"|afhq|laion|metfaces|cifar|youtube)(?![a-z]).*|(adm|sd|dit|sit|mat|cips|sfhq|lama|vqdm|pndm)[ _-]?[\d.]*"
+    r".*((style|big|pro|cycle|star|gau|vq|projected)gan|ganformer|diffusion|dd[ip]m|ldm|glide|dall-?e|midjourney|wukong"
+    r"|imagen|flux|pixart|firefly|inpaint|transformer|faceswap|simswap|inswap|deepfake|face2face|neuraltextures"
+    r"|faceshifter|ffhq|celeba|celebahq|coco|lsun|imagenet|afhq|laion|metfaces|cifar|youtube)(?![a-z]).*"
+    r"|(adm|sd|sdxl|cips|sfhq|lama|vqdm|pndm)[ _-]?[\d.]*"
 )
 """Names of generators, and of data sets that real images come from: such a folder is no video."""
 
@@ -83,7 +84,7 @@ def read_places(
     any case. What else stands above the label is the generator or, given two, generator and category (as in
     CNNDetection's test sets). What else stands below the label is
 
-    - the source, where the name is numbered (`000_003`, `person_7`), one of more than 50, or that of a folder of
+    - the source, where the name is numbered (`000_003`, `person_7`), one of more than 50, or one of several folders of
       numbered frames that the other label does not have: a video, an identity;
     - else the category, where real and fake share the name or most such names, or it is a well-known one;
     - else the generator of a fake, once; of a real image it says nothing (`real/ffhq`).
@@ -105,13 +106,19 @@ def read_places(
         place.above = place.above[shared:]
     names = _Names(folders, places, videos)
     for folder, place in places.items():
-        if place.label is None:
-            place.category = place.above[0] if place.above and place.split is None else None
-            rest = place.above
-        else:
-            rest = names.interpret(place)
-        place.is_video = any(map(names.is_source, rest)) and _holds_frames(folders[folder])
-    _unify_case(places.values())
+        rest = names.interpret(place) if place.label else place.above
+        if place.label is None and place.above and place.split is None:
+            place.category = place.above[0]
+        frames = folders[folder]
+        place.is_video = (
+            any(map(names.is_source, rest)) and bool(frames) and all(map(_FRAME.fullmatch, frames))
+        )
+    spellings = defaultdict(set)
+    for place in places.values():
+        spellings[str(place.category).lower()].add(place.category)
+    for place in places.values():
+        if place.category and len(spellings[place.category.lower()]) > 1:  # `Animals` and `animals`
+            place.category = place.category.lower()
     return places
 
 
@@ -143,41 +150,32 @@ class _Names:
     def __init__(
         self, folders: Mapping[Folder, Sequence[str]], places: Mapping[Folder, Place], videos: Collection[str]
     ) -> None:
-        known = [place for place in places.values() if place.label]
+        known = {folder: place for folder, place in places.items() if place.label}
         self.videos = {name.lower() for name in videos}
-        self.generators: set[str] = set()
-        self.categories = CATEGORY_WORDS | _numbers_from_zero(known)
-        self._read_below(folders, places)
-        children, parents = defaultdict(set), defaultdict(set)
-        for place in known:
-            for parent, child in zip(place.above[:1], place.above[-1:], strict=True):
-                if len(place.above) > 1:
-                    children[parent].add(child)
-                    parents[child].add(parent)
-        several = {child for group in children.values() if len(group) > 1 for child in group}
-        self.above = {child.lower() for child in parents if child in several or len(parents[child]) > 1}
-        self.words = len({place.word for place in known if place.word and place.label == "fake"}) > 1
-
-    def _read_below(self, folders: Mapping[Folder, Sequence[str]], places: Mapping[Folder, Place]) -> None:
-        """Tell categories, generators and videos apart among the folders below labels."""
-        labels_of, holders, first = defaultdict(set), defaultdict(list), set()
-        for folder, place in places.items():
+        self.categories = CATEGORY_WORDS | _numbers_from_zero(known.values())
+        labels_of, no_clip, first = defaultdict(set), set(), set()
+        for folder, place in known.items():
             for depth, name in enumerate(map(str.lower, place.below[:2])):
-                if place.label and not self.is_source(name):
+                if not self.is_source(name):
                     labels_of[name].add(place.label)
-                    first |= {name} if depth == 0 else set()
-                    if depth == len(place.below) - 1:
-                        holders[name].append(folders[folder])
+                    first |= set() if depth else {name}
+                    if depth < len(place.below) - 1 or not _holds_frames(folders[folder]):
+                        no_clip.add(name)
         if len(first) > MAX_CATEGORIES:
             self.videos |= first
-            return
-        self.categories |= {name for name, labels in labels_of.items() if len(labels) > 1}
-        if 2 * len(first & self.categories) >= len(first):
-            self.categories |= first
-        frames = {name for name in holders.keys() - self.categories if all(map(_is_clip, holders[name]))}
-        strange = {name for name in frames if not _KNOWN.fullmatch(name)}
-        self.videos |= frames if 10 * len(strange) > 9 * len(frames) else strange
+        else:
+            self.categories |= {name for name, labels in labels_of.items() if len(labels) > 1}
+            if 2 * len(first & self.categories) >= len(first):
+                self.categories |= first
+        strange = labels_of.keys() - no_clip - self.categories
+        clips = [name for name in strange if not _KNOWN.fullmatch(name)]
+        n_clips = Counter(label for name in clips for label in labels_of[name])
+        self.videos |= {name for name in clips if max(n_clips[label] for label in labels_of[name]) > 1}
         self.generators = first - self.categories - self.videos
+        pairs = {tuple(place.above[:2]) for place in known.values() if len(place.above) > 1}
+        parents, children = (Counter(pair[i] for pair in pairs) for i in (0, 1))
+        self.above = {child.lower() for parent, child in pairs if parents[parent] > 1 or children[child] > 1}
+        self.words = len({place.word for place in known.values() if place.word and place.label == "fake"}) > 1
 
     def is_source(self, name: str) -> bool:
         """Whether a folder of this name is a video or a person."""
@@ -195,24 +193,22 @@ class _Names:
             generator = below.pop(0)
         if below and below[0].lower() in self.categories:
             place.category = below.pop(0)
-        if above and not place.category and self._is_category_above(above):
+        elif above and (
+            self.words
+            or above[-1].lower() in self.above
+            or (len(above) == 1 and above[0].lower() in CATEGORY_WORDS)
+        ):
             place.category = above.pop()
         if place.label == "fake":
             place.generator = above[0] if above else generator or (place.word if self.words else None)
-        like = [name for name in below if self.is_source(name)]
+        outer = next((name for name in below if self.is_source(name)), ">".join(below))
         if below:
-            place.sources = sources_of(like[0]) or (like[0],) if like else ("/".join(below),)
-            last = sources_of(below[-1])
-            place.sources += last if len(last) > 1 and below[-1:] != like[:1] else ()
+            inner = sources_of(below[-1])
+            place.sources = (*(sources_of(outer) or (outer,)), *(inner if len(inner) > 1 else ()))
         return below
 
-    def _is_category_above(self, above: list[str]) -> bool:
-        """Whether the last folder above the label is a category, not the generator."""
-        word = above[-1].lower()
-        return self.words or word in self.above or (len(above) == 1 and word in CATEGORY_WORDS)
 
-
-def _numbers_from_zero(places: Sequence[Place]) -> set[str]:
+def _numbers_from_zero(places: Collection[Place]) -> set[str]:
     """Return the names 0, 1, 2, … (or from 1 on) of the last folders below both labels; none where there are others."""
     names: dict[str, set[str]] = {"real": set(), "fake": set()}
     for place in places:
@@ -223,22 +219,8 @@ def _numbers_from_zero(places: Sequence[Place]) -> set[str]:
     return names["real"] if is_range and 2 <= n <= MAX_CATEGORIES else set()
 
 
-def _is_clip(images: Sequence[str]) -> bool:
-    return len(images) <= _MAX_FRAMES and _holds_frames(images)
-
-
 def _holds_frames(images: Sequence[str]) -> bool:
-    return bool(images) and all(_FRAME.fullmatch(name) for name in images)
-
-
-def _unify_case(places: Collection[Place]) -> None:
-    """Give a category that is written in several ways, such as `Animals` and `animals`, one name."""
-    spellings = defaultdict(set)
-    for place in places:
-        spellings[(place.category or "").lower()].add(place.category)
-    for place in places:
-        if place.category and len(spellings[place.category.lower()]) > 1:
-            place.category = place.category.lower()
+    return 0 < len(images) <= _MAX_FRAMES and all(map(_FRAME.fullmatch, images))
 
 
 def _shared_prefix(folders: Collection[Sequence[str]]) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from dfdlib.core.errors import DfdError
-from dfdlib.data.groups import sources_of, sources_of_images, tie
+from dfdlib.data.groups import sources_of, tie
 from dfdlib.data.layouts import LABEL_WORDS, SPLIT_WORDS, Folder, Place, read_places
 from dfdlib.data.manifest import LABELS, leaves_root, prepare, read_manifest
 from dfdlib.data.sidecars import SIDECARS, Sidecars
@@ -21,8 +21,6 @@ from dfdlib.images.video import VIDEO_SUFFIXES, natural_order
 
 # Files and folders of the operating system, with thumbnails, deleted files or no permission.
 _SYSTEM_NAMES = frozenset(["__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir", "lost+found", "$RECYCLE.BIN"])
-_TOLD = ("video", "linked folder", "link out of the folder")
-"""What is skipped with a warning."""
 
 
 def scan_videos(root: str | Path) -> pd.DataFrame:
@@ -40,9 +38,7 @@ def scan_videos(root: str | Path) -> pd.DataFrame:
     root = Path(root)
     if not root.is_dir():
         raise DfdError(f"the data folder {root} does not exist; pass the folder that holds the videos.")
-    tree = _walk(root, {})
-    sidecars, places = _read(tree, {})
-    rows = _video_rows(tree, places)
+    tree, sidecars, places, rows = _read_videos(root)
     if not rows:
         raise DfdError(
             f"{root} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))}) and no folder of frames."
@@ -55,19 +51,15 @@ def scan_videos(root: str | Path) -> pd.DataFrame:
 
 def video_files(root: str | Path) -> list[Path]:
     """Return the video files below a folder, in natural order; hidden ones are left out."""
-    found = [
-        file for file in Path(root).rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()
-    ]
-    shown = [file for file in found if not any(part.startswith(".") for part in file.relative_to(root).parts)]
-    return sorted(shown, key=natural_order)
+    videos = _walk(Path(root), {}).videos
+    return sorted(
+        (Path(root, *folder, name) for folder, names in videos.items() for name in names), key=natural_order
+    )
 
 
 def has_videos(root: str | Path) -> bool:
     """Say whether a folder holds videos or folders of frames."""
-    if not Path(root).is_dir():
-        return False
-    tree = _walk(Path(root), {})
-    return bool(_video_rows(tree, _read(tree, {})[1]))
+    return Path(root).is_dir() and bool(_read_videos(Path(root))[3])
 
 
 def scan_images(
@@ -100,15 +92,20 @@ def scan_images(
         found = "is a file" if root.exists() else "does not exist"
         raise DfdError(f"the data folder {root} {found}; pass the folder that holds the images.")
     tree = _walk(root, labels)
-    left_out = " and ".join(f"{n} × {reason}" for reason in _TOLD if (n := tree.skipped[reason]))
+    left_out = " and ".join(
+        f"{n} × {reason}"
+        for reason in ("video", "linked folder", "link out of the folder")
+        if (n := tree.skipped[reason])
+    )
     if not any(tree.images.values()):
         also = f" (left out: {left_out})" if left_out else ""
         raise DfdError(f"{root} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}){also}; check the path.")
     if left_out:
         warnings.warn(f"left out of {root}: {left_out}.", stacklevel=2)
-    sidecars, places = _read(tree, labels)
+    sidecars = Sidecars(root, tree.sidecars)
+    places = read_places(tree.images, labels, sidecars.names)
     rows = [(_join(folder, name), folder, False) for folder, names in tree.images.items() for name in names]
-    manifest = _table(root, rows, places, sidecars)
+    manifest = _table(root, sorted(rows), places, sidecars)
     if require_labels:
         manifest = _require_labels(manifest, root, tree.folders, labels)
     return manifest
@@ -155,32 +152,29 @@ def _checked_labels(labels: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass
 class _Tree:
-    """What lies below a folder."""
+    """What lies below a folder: the images and the videos of each folder that has any."""
 
     root: Path
     images: dict[Folder, list[str]] = field(default_factory=dict)
-    """The images of each folder that holds images or videos."""
     videos: dict[Folder, list[str]] = field(default_factory=dict)
     folders: list[str] = field(default_factory=list)
-    """All folders, as posix paths."""
-    tables: list[str] = field(default_factory=list)
-    """Files that `sidecars` may read."""
+    sidecars: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
 
 
 def _walk(root: Path, labels: Mapping[str, str]) -> _Tree:
     """List the files below the root; links to folders are followed where their names are labels or splits."""
-    tree, home = _Tree(root), os.path.realpath(root)
-    words = {*LABEL_WORDS, *SPLIT_WORDS, *labels}
-    starts, homes = [str(root)], [home]
+    tree, words = _Tree(root), {*LABEL_WORDS, *SPLIT_WORDS, *labels}
+    starts, homes = [str(root)], [os.path.realpath(root)]
     while starts:
         for folder, names, entries in os.walk(starts.pop(), onerror=_refuse_folder):
             tree.skipped["hidden"] += sum(_is_hidden(name) for name in names)
             names[:] = sorted(name for name in names if not _is_hidden(name))
             for link in [name for name in names if Path(folder, name).is_symlink()]:
-                target = os.path.realpath(Path(folder, link))
-                known = any(_holds(target, other) or _holds(other, target) for other in homes)
-                if link.lower() in words and not known:
+                target = os.path.realpath(f"{folder}/{link}")
+                if link.lower() in words and not any(
+                    _holds(target, at) or _holds(at, target) for at in homes
+                ):
                     homes.append(target)
                     starts.append(f"{folder}/{link}")
                 else:
@@ -196,17 +190,14 @@ def _list_files(tree: _Tree, folder: str, entries: list[str], homes: list[str]) 
     tree.folders.append(below)
     images, videos = [], []
     for entry in entries:
-        suffix = os.path.splitext(entry)[1].lower()  # noqa: PTH122 - 100,000 files
+        suffix, path = os.path.splitext(entry)[1].lower(), f"{folder}/{entry}"  # noqa: PTH122 - 100,000 files
         if _is_hidden(entry):
             tree.skipped["hidden"] += 1
+        elif entry in SIDECARS:
+            tree.sidecars.append(_join(parts, entry))
         elif suffix not in IMAGE_SUFFIXES and suffix not in VIDEO_SUFFIXES:
-            if entry in SIDECARS:
-                tree.tables.append(_join(parts, entry))
-            else:
-                tree.skipped["not an image"] += 1
-        elif os.path.islink(path := f"{folder}/{entry}") and not any(  # noqa: PTH114
-            _holds(home, os.path.realpath(path)) for home in homes
-        ):
+            tree.skipped["not an image"] += 1
+        elif os.path.islink(path) and not any(_holds(at, os.path.realpath(path)) for at in homes):  # noqa: PTH114
             tree.skipped["link out of the folder"] += 1
         elif leaves_root(_join(parts, entry)):
             tree.skipped["name that leaves the folder on Windows"] += 1
@@ -235,82 +226,62 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name in _SYSTEM_NAMES
 
 
-def _read(tree: _Tree, labels: Mapping[str, str]) -> tuple[Sidecars, dict[Folder, Place]]:
-    sidecars = Sidecars(tree.root, tree.tables)
-    return sidecars, read_places(tree.images, labels, sidecars.videos)
-
-
 _Row = tuple[str, Folder, bool]
-"""A path, the folder that says what it is, and whether its own name is that of a video."""
+"""A path, the folder that says what it is, and whether it is a video file, whose name can tell sources."""
 
 
-def _video_rows(tree: _Tree, places: Mapping[Folder, Place]) -> list[_Row]:
+def _read_videos(root: Path) -> tuple[_Tree, Sidecars, dict[Folder, Place], list[_Row]]:
+    """Read a folder of videos and folders of frames; one row each."""
+    tree = _walk(root, {})
+    sidecars = Sidecars(root, tree.sidecars)
+    places = read_places(tree.images, {}, sidecars.names)
     files = [(_join(folder, name), folder, True) for folder, names in tree.videos.items() for name in names]
-    return files + [("/".join(folder), folder, False) for folder in tree.images if places[folder].is_video]
+    frames = [("/".join(folder), folder, False) for folder, place in places.items() if place.is_video]
+    return tree, sidecars, places, sorted(files + frames)
 
 
 def _table(root: Path, rows: list[_Row], places: Mapping[Folder, Place], sidecars: Sidecars) -> pd.DataFrame:
-    """Make a manifest of rows, sorted by path."""
-    rows = sorted(rows)
-    table: dict[str, list[str | None]] = {
-        name: [] for name in ("path", "label", "category", "split", "group", "generator")
-    }
-    listed: list[str | None] = []
-    sources: list[tuple[str, ...]] = []
-    for path, folder, is_video in rows:
+    """Make a manifest; what official tables and lists say comes after what folders say."""
+    table, sources, listed = [], [], []
+    for path, folder, is_file in rows:
         place, said = places[folder], sidecars.of(path)
-        own = _sources_of_video(place, PurePosixPath(path).stem) if is_video else place.sources
+        own = _sources_of_file(place, path) if is_file else place.sources
         sources.append(tuple(dict.fromkeys((*own, *said.sources))))
         listed.append(place.split or said.split)
-        table["path"].append(path)
-        table["label"].append(place.label or said.label)
-        table["category"].append(
-            said.category or (None if said.label and not place.label else place.category)
+        category = place.category if place.label or not said.label else said.category
+        table.append(
+            (path, place.label or said.label, category, place.split, place.generator or said.generator)
         )
-        table["split"].append(place.split)
-        table["generator"].append(place.generator or said.generator)
-    table["group"], told = _groups(table, sources)
-    manifest = pd.DataFrame({**table, "root": str(root)}, dtype=object)
-    if any(told):
-        manifest["sources"] = ["/".join(names) or None for names in told]
-    return _with_lists(manifest, pd.Series(listed, dtype=object), root)
+    columns = ["path", "label", "category", "split", "generator"]
+    manifest = pd.DataFrame(table, columns=columns, dtype=object).assign(root=str(root)).astype(object)
+    paths = manifest["path"].tolist()
+    group = (
+        tie([names or (path,) for names, path in zip(sources, paths, strict=True)]) if any(sources) else paths
+    )
+    manifest.insert(4, "group", group)
+    if any(sources):
+        manifest["sources"] = ["/".join(names) or None for names in sources]
+    official, lacking = (
+        manifest["split"].isna() & pd.notna(listed),
+        manifest["label"].notna() & pd.isna(listed),
+    )
+    if official.any() and lacking.any():
+        warnings.warn(
+            f"the official lists of splits in {root} name {official.sum()} of {len(manifest)} images, and are left out; "
+            f"e.g. {manifest.loc[lacking, 'path'].iloc[0]} is in none.",
+            stacklevel=3,
+        )
+    elif official.any():
+        manifest["split"] = listed
+    return manifest
 
 
-def _sources_of_video(place: Place, stem: str) -> tuple[str, ...]:
+def _sources_of_file(place: Place, path: str) -> tuple[str, ...]:
     """Return the sources of a video file: what its folder and its name tell."""
+    stem = PurePosixPath(path).stem
     named = sources_of(stem)
     own = place.sources + (named if len(named) > 1 or not place.sources else ())
     return own or (() if stem.isdigit() else (stem,))
-
-
-def _groups(
-    table: Mapping[str, list[str | None]], sources: list[tuple[str, ...]]
-) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Return the group and the sources of each row; names of single images count too."""
-    single = [place for place, names in enumerate(sources) if not names and table["label"][place]]
-    stems = [PurePosixPath(table["path"][place]).stem for place in single]
-    fake = [table["label"][place] == "fake" for place in single]
-    for place, names in zip(single, sources_of_images(stems, fake), strict=True):
-        sources[place] = names
-    if not any(sources):
-        return table["path"], sources
-    return tie([names or (path,) for names, path in zip(sources, table["path"], strict=True)]), sources
-
-
-def _with_lists(manifest: pd.DataFrame, listed: pd.Series, root: Path) -> pd.DataFrame:
-    """Return the manifest with the splits of official lists, where these and the folders name every image."""
-    lacking = listed.isna() & manifest["label"].notna()
-    new = listed.notna() & manifest["split"].isna()
-    if not new.any():
-        return manifest
-    if not lacking.any():
-        return manifest.assign(split=listed)
-    warnings.warn(
-        f"the official lists of splits in {root} name {new.sum()} of {len(manifest)} images, and are left out; e.g. "
-        f"{manifest.loc[lacking, 'path'].iloc[0]} is in none.",
-        stacklevel=4,
-    )
-    return manifest
 
 
 def _require_labels(

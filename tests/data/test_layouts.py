@@ -158,8 +158,8 @@ LAYOUTS = {
     "DFDC as frames": (
         scan_images,
         [
-            f"{label}/{video}/{i}.png"
-            for label, video in (("fake", "rdxcpturxy"), ("real", "kdrznwkxtf"))
+            f"{video}/{i}.png"
+            for video in ("fake/rdxcpturxy", "fake/gguucqmqjg", "real/kdrznwkxtf", "real/ubqizrbzvg")
             for i in range(3)
         ],
         {"fake/rdxcpturxy/1.png": ("fake", None, None, None, "rdxcpturxy")},
@@ -291,7 +291,7 @@ def test_numbers_from_0_on_are_categories(tmp_path):
     )
     found = scan_images(tmp_path)
     assert set(found["category"]) == {str(number) for number in range(12)}
-    assert "12 folders called by a number" in grouping(found)[-1]
+    assert "12 folders called by a number" in grouping(found)[-2]
 
 
 def test_files_of_the_system_break_no_clip(tmp_path):
@@ -384,7 +384,7 @@ def test_frames_that_nothing_ties_are_told(tmp_path):
         tmp_path,
         [f"{label}/film{v}_{i:03d}.png" for label in ("real", "fake") for v in range(12) for i in range(3)],
     )
-    assert "look like frames of 12 sources, e.g. `film" in grouping(scan_images(tmp_path))[-1]
+    assert "look like frames of 12 sources, e.g. `film" in grouping(scan_images(tmp_path))[1]
 
 
 def test_groups_of_several_data_sets_are_tied(tmp_path):
