@@ -61,6 +61,21 @@ def tied(manifest: pd.DataFrame) -> pd.Series:
     return pd.Series(tie(names), manifest.index, object)
 
 
+def crossing(manifest: pd.DataFrame, by: str = "split") -> str:
+    """Say which groups cross the values of column `by`; nothing where none does."""
+    group = tied(manifest)
+    places = manifest.groupby(group, sort=True)[by].nunique()
+    places = places[places > 1]
+    if places.empty:
+        return ""
+    values = manifest.loc[group == places.index[0], by].dropna().unique()
+    return (
+        f"{len(places)} groups cross the {by}s, e.g. `{places.index[0]}` is in "
+        f"{' and '.join(map(str, sorted(values)))}: images of one source would be trained and tested on. "
+        "Put each group into one, or split again."
+    )
+
+
 def grouping(manifest: pd.DataFrame) -> list[str]:
     """Say in sentences how the groups of a manifest were found, and what may be wrong with them."""
     group, sources = manifest["group"], manifest.get("sources", pd.Series(dtype=object)).dropna()
@@ -85,6 +100,8 @@ def grouping(manifest: pd.DataFrame) -> list[str]:
         said.append(
             f"Warning: {len(numbers)} folders called by a number were taken for categories, not for videos."
         )
+    if found := crossing(manifest):
+        said.append(f"Warning: {found}")
     if len(said) > 1:
         said.append("Where that is wrong, state the groups in the manifest (`docs/layouts.md`).")
     return said

@@ -42,6 +42,7 @@ MAX_CATEGORIES = 50
 """More sub-folders than this below a label are sources (videos, identities), not categories."""
 _MAX_FRAMES = 1000
 """A folder of more images than this is no video by its images alone."""
+_MANY_CLIPS = 10
 _NUMBERED = re.compile(
     r"(.*[ _-])?\d{3,}|\d{2,}([ _-]\d+)*|(id|person|subject|identity|actor|video|vid|clip|scene)[ _-]?\d+"
 )
@@ -50,7 +51,7 @@ _KNOWN = re.compile(
     r".*((style|big|pro|cycle|star|gau|vq|projected)gan|ganformer|diffusion|dd[ip]m|ldm|glide|dall-?e|midjourney|wukong"
     r"|imagen|flux|pixart|firefly|inpaint|transformer|faceswap|simswap|inswap|deepfake|face2face|neuraltextures"
     r"|faceshifter|ffhq|celeba|celebahq|coco|lsun|imagenet|afhq|laion|metfaces|cifar|youtube)(?![a-z]).*"
-    r"|(adm|sd|sdxl|cips|sfhq|lama|vqdm|pndm)[ _-]?[\d.]*"
+    r"|gan|swap|(adm|sd|sdxl|cips|sfhq|lama|vqdm|pndm)[ _-]?[\d.]*"
 )
 """Names of generators, and of data sets that real images come from: such a folder is no video."""
 
@@ -84,8 +85,9 @@ def read_places(
     any case. What else stands above the label is the generator or, given two, generator and category (as in
     CNNDetection's test sets). What else stands below the label is
 
-    - the source, where the name is numbered (`000_003`, `person_7`), one of more than 50, or one of several folders of
-      numbered frames that the other label does not have: a video, an identity;
+    - the source, where the name is numbered (`000_003`, `person_7`), one of more than 50, or that of a folder of numbered
+      frames that the other label does not have, of which there are ten, or several and the other label has videos
+      too: a video, an identity;
     - else the category, where real and fake share the name or most such names, or it is a well-known one;
     - else the generator of a fake, once; of a real image it says nothing (`real/ffhq`).
 
@@ -153,10 +155,12 @@ class _Names:
         known = {folder: place for folder, place in places.items() if place.label}
         self.videos = {name.lower() for name in videos}
         self.categories = CATEGORY_WORDS | _numbers_from_zero(known.values())
-        labels_of, no_clip, first = defaultdict(set), set(), set()
+        labels_of, no_clip, first, have_videos = defaultdict(set), set(), set(), set()
         for folder, place in known.items():
             for depth, name in enumerate(map(str.lower, place.below[:2])):
-                if not self.is_source(name):
+                if self.is_source(name):
+                    have_videos.add(place.label)
+                else:
                     labels_of[name].add(place.label)
                     first |= set() if depth else {name}
                     if depth < len(place.below) - 1 or not _holds_frames(folders[folder]):
@@ -168,9 +172,14 @@ class _Names:
             if 2 * len(first & self.categories) >= len(first):
                 self.categories |= first
         strange = labels_of.keys() - no_clip - self.categories
-        clips = [name for name in strange if not _KNOWN.fullmatch(name)]
-        n_clips = Counter(label for name in clips for label in labels_of[name])
-        self.videos |= {name for name in clips if max(n_clips[label] for label in labels_of[name]) > 1}
+        clips = {name: next(iter(labels_of[name])) for name in strange if not _KNOWN.fullmatch(name)}
+        n_clips = Counter(clips.values())
+        have_videos |= {label for label, n in n_clips.items() if n > 1}
+        self.videos |= {
+            name
+            for name, label in clips.items()
+            if n_clips[label] >= _MANY_CLIPS or (n_clips[label] > 1 and len(have_videos) > 1)
+        }
         self.generators = first - self.categories - self.videos
         pairs = {tuple(place.above[:2]) for place in known.values() if len(place.above) > 1}
         parents, children = (Counter(pair[i] for pair in pairs) for i in (0, 1))

@@ -12,7 +12,8 @@ import pandas as pd
 
 from dfdlib.core.errors import DfdError
 from dfdlib.core.files import file_sample, write_csv
-from dfdlib.data.splits import assert_disjoint, complete_splits, crossing
+from dfdlib.data.groups import crossing
+from dfdlib.data.splits import assert_disjoint, complete_splits
 
 COLUMNS = ("path", "label", "category", "split", "group", "generator")
 LABELS = ("real", "fake")

@@ -23,11 +23,15 @@ from dfdlib.images.video import VIDEO_SUFFIXES, natural_order
 _SYSTEM_NAMES = frozenset(["__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir", "lost+found", "$RECYCLE.BIN"])
 
 
-def scan_videos(root: str | Path) -> pd.DataFrame:
+def scan_videos(root: str | Path, labels: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Make a manifest of a folder of videos, one row per video.
 
     A folder of numbered frames counts as one video, its images in natural order as the frames, unless its name
     is a category or a generator (see `layouts.read_places`). Other images are left out, with a warning.
+
+    Args:
+        root: The folder.
+        labels: See `scan_images`.
 
     Returns:
         The manifest, see `scan.scan_images`; `path` is a file or a folder.
@@ -38,7 +42,7 @@ def scan_videos(root: str | Path) -> pd.DataFrame:
     root = Path(root)
     if not root.is_dir():
         raise DfdError(f"the data folder {root} does not exist; pass the folder that holds the videos.")
-    tree, sidecars, places, rows = _read_videos(root)
+    tree, sidecars, places, rows = _read_videos(root, _checked_labels(labels or {}))
     if not rows:
         raise DfdError(
             f"{root} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))}) and no folder of frames."
@@ -59,7 +63,7 @@ def video_files(root: str | Path) -> list[Path]:
 
 def has_videos(root: str | Path) -> bool:
     """Say whether a folder holds videos or folders of frames."""
-    return Path(root).is_dir() and bool(_read_videos(Path(root))[3])
+    return Path(root).is_dir() and bool(_read_videos(Path(root), {})[3])
 
 
 def scan_images(
@@ -117,7 +121,11 @@ def count_skipped(root: str | Path) -> dict[str, int]:
 
 
 def open_data(
-    data_dir: str | Path, seed: int = 0, max_images: int = 0, labels: Mapping[str, str] | None = None
+    data_dir: str | Path,
+    seed: int = 0,
+    max_images: int = 0,
+    labels: Mapping[str, str] | None = None,
+    videos: bool = False,
 ) -> pd.DataFrame:
     """Return the manifest of a data set, with all splits, checked.
 
@@ -126,21 +134,31 @@ def open_data(
         seed: Draws the splits that the data set does not state, and the sample.
         max_images: Use at most so many images, see `subsample`; 0 for all.
         labels: See `scan_images`.
+        videos: Where the folder holds videos or folders of frames, one row for each of them.
 
     Raises:
         DfdError: A train or val split without one of the labels; see also `scan`, `read_manifest` and
             `splits.complete_splits`.
     """
-    return prepare(open_raw(data_dir, labels), seed, max_images)
+    return prepare(open_raw(data_dir, labels, videos=videos), seed, max_images)
 
 
 def open_raw(
-    data_dir: str | Path, labels: Mapping[str, str] | None = None, require_labels: bool = True
+    data_dir: str | Path,
+    labels: Mapping[str, str] | None = None,
+    require_labels: bool = True,
+    videos: bool = False,
 ) -> pd.DataFrame:
     """Return the manifest of a folder or a file as it stands, with the splits that it states or none."""
     data_dir = Path(data_dir)
     file = data_dir if data_dir.suffix == ".csv" else data_dir / "manifest.csv"
-    return read_manifest(file) if file.is_file() else scan_images(data_dir, labels, require_labels)
+    if file.is_file():
+        return read_manifest(file)
+    return (
+        scan_videos(data_dir, labels)
+        if videos and has_videos(data_dir)
+        else scan_images(data_dir, labels, require_labels)
+    )
 
 
 def _checked_labels(labels: Mapping[str, str]) -> dict[str, str]:
@@ -230,11 +248,13 @@ _Row = tuple[str, Folder, bool]
 """A path, the folder that says what it is, and whether it is a video file, whose name can tell sources."""
 
 
-def _read_videos(root: Path) -> tuple[_Tree, Sidecars, dict[Folder, Place], list[_Row]]:
+def _read_videos(
+    root: Path, labels: Mapping[str, str]
+) -> tuple[_Tree, Sidecars, dict[Folder, Place], list[_Row]]:
     """Read a folder of videos and folders of frames; one row each."""
-    tree = _walk(root, {})
+    tree = _walk(root, labels)
     sidecars = Sidecars(root, tree.sidecars)
-    places = read_places(tree.images, {}, sidecars.names)
+    places = read_places(tree.images, labels, sidecars.names)
     files = [(_join(folder, name), folder, True) for folder, names in tree.videos.items() for name in names]
     frames = [("/".join(folder), folder, False) for folder, place in places.items() if place.is_video]
     return tree, sidecars, places, sorted(files + frames)

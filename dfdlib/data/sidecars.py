@@ -20,6 +20,7 @@ SIDECARS = frozenset(["metadata.json", "metadata.csv", _CELEB_DF, *_SPLITS])
 """Names of the files; their content tells whether they are official ones."""
 _REST = ""
 """Stands for all that a list does not name."""
+_NOTHING = Place()
 
 
 class Sidecars:
@@ -41,13 +42,15 @@ class Sidecars:
 
     def of(self, path: str) -> Place:
         """Return what is said of an image, a video file or a folder of frames, by its path below the root."""
+        if not self.names:
+            return _NOTHING
         pure = PurePosixPath(path)
-        for base in pure.parents if self.names else ():
+        for base in pure.parents:
             said = self._said.get(str(base), {})
             for name in (str(pure.relative_to(base)), pure.stem, pure.parent.name, _REST):
                 if name in said:
                     return said[name]
-        return Place()
+        return _NOTHING
 
 
 def _read(file: Path) -> dict[str, Place]:

@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from dfdlib.core.errors import DfdError
-from dfdlib.data.groups import tied
+from dfdlib.data.groups import crossing, tied
 
 FRACTIONS = {"train": 0.7, "val": 0.15, "test": 0.15}
 """Shares of the splits when a data set states none."""
@@ -109,21 +109,6 @@ def assert_disjoint(manifest: pd.DataFrame, by: str = "split") -> None:
     """
     if found := crossing(manifest, by):
         raise DfdError(found)
-
-
-def crossing(manifest: pd.DataFrame, by: str = "split") -> str:
-    """Say which groups cross the values of column `by`; nothing where none does."""
-    group = tied(manifest)
-    places = manifest.groupby(group, sort=True)[by].nunique()
-    places = places[places > 1]
-    if places.empty:
-        return ""
-    values = manifest.loc[group == places.index[0], by].dropna().unique()
-    return (
-        f"{len(places)} groups cross the {by}s, e.g. `{places.index[0]}` is in "
-        f"{' and '.join(map(str, sorted(values)))}: images of one source would be trained and tested on. "
-        "Put each group into one, or split again."
-    )
 
 
 def _with_splits(

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 from dfdlib import DfdError
-from dfdlib.data.groups import grouping, tie
+from dfdlib.cli.app import main
+from dfdlib.data.groups import crossing, grouping, tie
 from dfdlib.data.scan import has_videos, open_data, scan_images, scan_videos
-from dfdlib.data.splits import FRACTIONS, assert_disjoint, assign_splits, crossing, kfold
+from dfdlib.data.splits import FRACTIONS, assert_disjoint, assign_splits, kfold
 
 ROOT = Path(__file__).parents[2]
 FF = "FF++/manipulated_sequences/Deepfakes/c23/videos", "FF++/original_sequences/youtube/c23/videos"
@@ -294,6 +295,13 @@ def test_numbers_from_0_on_are_categories(tmp_path):
     assert "12 folders called by a number" in grouping(found)[-2]
 
 
+def test_generators_of_numbered_images_are_no_videos(tmp_path):
+    touch(tmp_path, [f"fake/{name}/{i}.png" for name in ("mine", "yours") for i in range(3)] + ["real/1.png"])
+    assert set(scan_images(tmp_path)["generator"].dropna()) == {"mine", "yours"}
+    touch(tmp_path, [f"real/000_{k}/{i}.png" for k in range(3) for i in range(3)])
+    assert scan_images(tmp_path)["generator"].isna().all()
+
+
 def test_files_of_the_system_break_no_clip(tmp_path):
     clips = [f"{label}/vid_{i:03d}" for label in ("real", "fake") for i in range(4)]
     junk = ("Thumbs.db", ".DS_Store", "desktop.ini", "._0.png")
@@ -385,6 +393,18 @@ def test_frames_that_nothing_ties_are_told(tmp_path):
         [f"{label}/film{v}_{i:03d}.png" for label in ("real", "fake") for v in range(12) for i in range(3)],
     )
     assert "look like frames of 12 sources, e.g. `film" in grouping(scan_images(tmp_path))[1]
+
+
+def test_a_manifest_of_videos_is_one_row_for_each(tmp_path, capsys):
+    touch(
+        tmp_path,
+        [f"Celeb-real/id{i}_0000.mp4" for i in range(9)]
+        + [f"Celeb-synthesis/id{i}_id{i}_0000.mp4" for i in range(9)],
+    )
+    assert main(["split", str(tmp_path), "--videos", "--val", "0.3"]) == 0
+    manifest = open_data(capsys.readouterr().out.strip(), videos=True)
+    assert (len(manifest), manifest["group"].nunique()) == (18, 9)
+    assert (tmp_path / "manifest.csv").exists()
 
 
 def test_groups_of_several_data_sets_are_tied(tmp_path):
