@@ -318,14 +318,17 @@ def _labelled_images(
     if split and manifest["split"].isna().all():
         manifest = prepare(manifest, detector.provenance.get("settings", {}).get("seed", 0))
     known = manifest["label"].notna()
+    if known.any() and not known.all():
+        print(f"left out: {(~known).sum()} images without a label", file=sys.stderr)
     in_test = known & (manifest["split"] == "test")
     chosen = known & (manifest["split"] == split) if split else (in_test if in_test.any() else known)
     if held_out and detector.validation_digests is None:
         print("warning: this model does not say which images it learned from", file=sys.stderr)
     elif held_out:
         learned = chosen & in_training(detector, manifest) & ~in_validation(detector, manifest)
-        print(f"left out: {learned.sum()} images that the detector has learned from", file=sys.stderr)
         chosen &= ~learned
+        if learned.any():
+            print(f"left out: {learned.sum()} images that the detector has learned from", file=sys.stderr)
     if not chosen.any():
         new = " that the detector has not learned from" if held_out else ""
         raise DfdError(f"{path} has no labelled image{f' in its {split} split' if split else ''}{new}.")

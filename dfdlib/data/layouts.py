@@ -174,12 +174,13 @@ class _Names:
         strange = labels_of.keys() - no_clip - self.categories
         clips = {name: next(iter(labels_of[name])) for name in strange if not _KNOWN.fullmatch(name)}
         n_clips = Counter(clips.values())
-        have_videos |= {label for label, n in n_clips.items() if n > 1}
-        self.videos |= {
-            name
-            for name, label in clips.items()
-            if n_clips[label] >= _MANY_CLIPS or (n_clips[label] > 1 and len(have_videos) > 1)
+        several = {label for label, n in n_clips.items() if n > 1} | have_videos
+        many = {
+            label
+            for label, n in n_clips.items()
+            if n >= _MANY_CLIPS or (len(several) > 1 and label in several)
         }
+        self.videos |= {name for name, label in clips.items() if label in many}
         self.generators = first - self.categories - self.videos
         pairs = {tuple(place.above[:2]) for place in known.values() if len(place.above) > 1}
         parents, children = (Counter(pair[i] for pair in pairs) for i in (0, 1))

@@ -13,7 +13,7 @@ import pandas as pd
 
 from dfdlib.core.errors import DfdError
 from dfdlib.data.groups import sources_of, tie
-from dfdlib.data.layouts import LABEL_WORDS, SPLIT_WORDS, Folder, Place, read_places
+from dfdlib.data.layouts import LABEL_WORDS, SILENT_WORDS, SPLIT_WORDS, Folder, Place, read_places
 from dfdlib.data.manifest import LABELS, leaves_root, prepare, read_manifest
 from dfdlib.data.sidecars import SIDECARS, Sidecars
 from dfdlib.images.decode import IMAGE_SUFFIXES
@@ -21,6 +21,9 @@ from dfdlib.images.video import VIDEO_SUFFIXES, natural_order
 
 # Files and folders of the operating system, with thumbnails, deleted files or no permission.
 _SYSTEM_NAMES = frozenset(["__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir", "lost+found", "$RECYCLE.BIN"])
+
+_TOLD = ("video", "linked folder", "link out of the folder", "folder of masks")
+"""What is skipped with a warning."""
 
 
 def scan_videos(root: str | Path, labels: Mapping[str, str] | None = None) -> pd.DataFrame:
@@ -96,11 +99,7 @@ def scan_images(
         found = "is a file" if root.exists() else "does not exist"
         raise DfdError(f"the data folder {root} {found}; pass the folder that holds the images.")
     tree = _walk(root, labels)
-    left_out = " and ".join(
-        f"{n} × {reason}"
-        for reason in ("video", "linked folder", "link out of the folder")
-        if (n := tree.skipped[reason])
-    )
+    left_out = " and ".join(f"{n} × {reason}" for reason in _TOLD if (n := tree.skipped[reason]))
     if not any(tree.images.values()):
         also = f" (left out: {left_out})" if left_out else ""
         raise DfdError(f"{root} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}){also}; check the path.")
@@ -188,6 +187,11 @@ def _walk(root: Path, labels: Mapping[str, str]) -> _Tree:
         for folder, names, entries in os.walk(starts.pop(), onerror=_refuse_folder):
             tree.skipped["hidden"] += sum(_is_hidden(name) for name in names)
             names[:] = sorted(name for name in names if not _is_hidden(name))
+            if "masks" in names and SILENT_WORDS.intersection(
+                names
+            ):  # FaceForensics++ keeps them beside the videos
+                names.remove("masks")
+                tree.skipped["folder of masks"] += 1
             for link in [name for name in names if Path(folder, name).is_symlink()]:
                 target = os.path.realpath(f"{folder}/{link}")
                 if link.lower() in words and not any(
@@ -318,7 +322,7 @@ def _require_labels(
     for rows in parts:
         present = set(rows["label"].dropna())
         if len(present) == 1:
-            _refuse_missing_class(root, rows["path"], folders, present.pop(), labels)
+            _refuse_missing_class(root, rows["path"], manifest, folders, present.pop(), labels)
     stray = trained & manifest["label"].isna()
     if stray.any():
         example = manifest.loc[stray, "path"].iloc[0]
@@ -332,9 +336,14 @@ def _require_labels(
 
 
 def _refuse_missing_class(
-    root: Path, paths: pd.Series, folders: list[str], present: str, labels: Mapping[str, str]
+    root: Path,
+    paths: pd.Series,
+    manifest: pd.DataFrame,
+    folders: list[str],
+    present: str,
+    labels: Mapping[str, str],
 ) -> None:
-    """Raise the error for images, of one split, that have one label alone."""
+    """Raise the error for images, of one split that folders state, that have one label alone."""
     words = {**LABEL_WORDS, **labels}
     missing = LABELS[present == "real"]
     shared: list[str] = []
@@ -343,7 +352,10 @@ def _refuse_missing_class(
             break
         shared.append(part)
     where = "/".join(shared)
-    inside = [folder for folder in folders if folder.startswith(f"{where}/" if where else "")]
+    start = f"{where}/" if where else ""
+    if manifest.loc[manifest["label"] == missing, "path"].str.startswith(start).any():
+        return  # the split is that of a list; whether it will do is seen when all splits are made
+    inside = [folder for folder in folders if folder.startswith(start)]
     empty = [folder for folder in inside if words.get(folder.rsplit("/", 1)[-1].lower()) == missing]
     if empty:
         raise DfdError(

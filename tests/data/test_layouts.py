@@ -327,6 +327,32 @@ def test_images_beside_clips_are_left_out_aloud_and_categories_are_no_clips(tmp_
         assert len(scan_images(tmp_path)) == 12
 
 
+def test_masks_beside_videos_are_no_fakes(tmp_path):
+    masks = [
+        f"{folder.replace(kind, 'masks')}/000_003/0001.png"
+        for folder, kind in ((FRAMES[0], "frames"), (FF[0], "c23"))
+    ]
+    touch(tmp_path, [f"{FRAMES[0]}/000_003/0001.png", f"{FRAMES[1]}/000/0001.png", *masks])
+    with pytest.warns(UserWarning, match="2 × folder of masks"):
+        assert len(scan_images(tmp_path)) == 2
+
+
+def test_a_list_that_leaves_one_label_is_refused_for_that_reason(tmp_path):
+    files = (
+        "Celeb-real/id0_0000",
+        "Celeb-real/id3_0000",
+        "Celeb-synthesis/id0_id1_0000",
+        "YouTube-real/00001",
+    )
+    text = "0 Celeb-synthesis/id0_id1_0000.mp4"
+    touch(
+        tmp_path,
+        {f"{name}/{i}.png": "" for name in files for i in range(2)} | {"List_of_testing_videos.txt": text},
+    )
+    with pytest.raises(DfdError, match=r"the train split of .* has no fake image"):
+        open_data(tmp_path)
+
+
 def test_links_to_label_folders_are_followed_once(tmp_path):
     store = touch(tmp_path / "store", ["a/1.png", "a/2.png", "b/1.png", "b/fake/3.png", "other/5.png"])
     data = touch(tmp_path / "data", ["train/keep.txt"])
