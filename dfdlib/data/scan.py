@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pandas as pd
 
 from dfdlib.core.errors import DfdError
 from dfdlib.data.groups import sources_of, tie
 from dfdlib.data.layouts import LABEL_WORDS, SILENT_WORDS, SPLIT_WORDS, Folder, Place, read_places
-from dfdlib.data.manifest import LABELS, leaves_root, prepare, read_manifest
+from dfdlib.data.manifest import COLUMNS, LABELS, leaves_root, prepare, read_manifest
 from dfdlib.data.sidecars import SIDECARS, Sidecars
 from dfdlib.images.decode import IMAGE_SUFFIXES
 from dfdlib.images.video import VIDEO_SUFFIXES, natural_order
@@ -266,29 +267,28 @@ def _read_videos(
 
 def _table(root: Path, rows: list[_Row], places: Mapping[Folder, Place], sidecars: Sidecars) -> pd.DataFrame:
     """Make a manifest; what official tables and lists say comes after what folders say."""
-    table, sources, listed = [], [], []
+    columns: dict[str, list[Any]] = {name: [] for name in (*COLUMNS, "sources", "root")}
+    named, listed = [], []
     for path, folder, is_file in rows:
         place, said = places[folder], sidecars.of(path)
         own = _sources_of_file(place, path) if is_file else place.sources
-        sources.append(tuple(dict.fromkeys((*own, *said.sources))))
+        named.append(tuple(dict.fromkeys((*own, *said.sources))))
         listed.append(place.split or said.split)
-        category = place.category if place.label or not said.label else said.category
-        table.append(
-            (path, place.label or said.label, category, place.split, place.generator or said.generator)
-        )
-    columns = ["path", "label", "category", "split", "generator"]
-    manifest = pd.DataFrame(table, columns=columns, dtype=object).assign(root=str(root)).astype(object)
-    paths = manifest["path"].tolist()
-    group = (
-        tie([names or (path,) for names, path in zip(sources, paths, strict=True)]) if any(sources) else paths
-    )
-    manifest.insert(4, "group", group)
-    if any(sources):
-        manifest["sources"] = ["/".join(names) or None for names in sources]
-    official, lacking = (
-        manifest["split"].isna() & pd.notna(listed),
-        manifest["label"].notna() & pd.isna(listed),
-    )
+        columns["path"].append(path)
+        columns["label"].append(place.label or said.label)
+        columns["category"].append(said.category if said.label and not place.label else place.category)
+        columns["split"].append(place.split)
+        columns["generator"].append(place.generator or said.generator)
+    columns["group"] = columns["path"]
+    columns["sources"] = ["/".join(names) or None for names in named]
+    columns["root"] = [str(root)] * len(rows)
+    if any(named):
+        columns["group"] = tie([names or (path,) for names, path in zip(named, columns["path"], strict=True)])
+    else:
+        del columns["sources"]
+    manifest = pd.DataFrame(columns, dtype=object)
+    official = manifest["split"].isna() & pd.notna(listed)
+    lacking = manifest["label"].notna() & pd.isna(listed)
     if official.any() and lacking.any():
         warnings.warn(
             f"the official lists of splits in {root} name {official.sum()} of {len(manifest)} images, and are left out; "
@@ -296,7 +296,7 @@ def _table(root: Path, rows: list[_Row], places: Mapping[Folder, Place], sidecar
             stacklevel=3,
         )
     elif official.any():
-        manifest["split"] = listed
+        manifest["split"] = pd.Series(listed, dtype=object)
     return manifest
 
 
