@@ -210,7 +210,11 @@ class _Names:
         ):
             place.category = above.pop()
         if place.label == "fake":
-            place.generator = above[0] if above else generator or (place.word if self.words else None)
+            named = [*above[:1], *filter(None, (generator, self.words and place.word))]
+            known = [
+                name for name in named if _KNOWN.fullmatch(name.lower())
+            ]  # and not the name of a data set
+            place.generator = next(iter(known or named), None)
         outer = next((name for name in below if self.is_source(name)), ">".join(below))
         if below:
             inner = sources_of(below[-1])

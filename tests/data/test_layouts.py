@@ -483,8 +483,9 @@ def plain(rng, n, frames):
 def celeb(rng, n, frames):
     files = {}
     for a, b in pairs_of(rng, n):
-        files |= _unit(f"Celeb-real/id{a}_0000", frames, {a}) | _unit(f"Celeb-real/id{a}_0001", frames, {a})
-        files |= _unit(f"Celeb-synthesis/id{a}_id{b}_0003", frames, {a, b})
+        for number in ("0000", "0001"):
+            files |= _unit(f"Celeb-real/id{a}_{number}", frames, {100 + a})
+        files |= _unit(f"Celeb-synthesis/id{a}_id{b}_0003", frames, {100 + a, 100 + b})
         files |= _unit(f"YouTube-real/{a:05d}", frames, {1000 + a})
     return files, {}
 
@@ -537,13 +538,20 @@ def wild(rng, n, _):
     return files, {}
 
 
+def several(rng, n, _):
+    parts = {"FF++": ffpp, "Celeb-DF": celeb, "DF40": df40, "DeeperForensics": deeper}
+    return {
+        f"{top}/{name}": found for top, part in parts.items() for name, found in part(rng, n, True)[0].items()
+    }, {}
+
+
 def _unit(name, frames, sources):
     return {f"{name}/{i:04d}.png": sources for i in range(3)} if frames else {f"{name}.mp4": sources}
 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("frames", [True, False])
-@pytest.mark.parametrize("layout", [ffpp, plain, celeb, dfdc, letters_only, df40, deeper, wild])
+@pytest.mark.parametrize("layout", [ffpp, plain, celeb, dfdc, letters_only, df40, deeper, wild, several])
 def test_no_source_is_in_two_splits_or_folds(layout, frames, seed, tmp_path):
     rng = np.random.default_rng(seed)
     files, tables = layout(rng, int(rng.integers(20, 40)), frames)
