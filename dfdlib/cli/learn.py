@@ -330,8 +330,12 @@ def _labelled_images(
         if learned.any():
             print(f"left out: {learned.sum()} images that the detector has learned from", file=sys.stderr)
     if not chosen.any():
-        new = " that the detector has not learned from" if held_out else ""
-        raise DfdError(f"{path} has no labelled image{f' in its {split} split' if split else ''}{new}.")
+        which = (f" in its {split} split" if split else "") + (
+            " that the detector has not learned from" * held_out
+        )
+        raise DfdError(
+            f"{path} has no labelled image{which}; pass others, or call the folders real and fake."
+        )
     return ImageDataset(manifest[chosen], detector.fit, detector.categories)
 
 

@@ -322,7 +322,7 @@ def _require_labels(
     for rows in parts:
         present = set(rows["label"].dropna())
         if len(present) == 1:
-            _refuse_missing_class(root, rows["path"], manifest, folders, present.pop(), labels)
+            _refuse_missing_class(rows, manifest, folders, labels)
     stray = trained & manifest["label"].isna()
     if stray.any():
         example = manifest.loc[stray, "path"].iloc[0]
@@ -336,15 +336,11 @@ def _require_labels(
 
 
 def _refuse_missing_class(
-    root: Path,
-    paths: pd.Series,
-    manifest: pd.DataFrame,
-    folders: list[str],
-    present: str,
-    labels: Mapping[str, str],
+    rows: pd.DataFrame, manifest: pd.DataFrame, folders: list[str], labels: Mapping[str, str]
 ) -> None:
-    """Raise the error for images, of one split that folders state, that have one label alone."""
-    words = {**LABEL_WORDS, **labels}
+    """Raise the error for the images of one split, stated by folders, that have one label alone."""
+    root, words, paths = Path(rows["root"].iloc[0]), {**LABEL_WORDS, **labels}, rows["path"]
+    present = rows["label"].dropna().iloc[0]
     missing = LABELS[present == "real"]
     shared: list[str] = []
     for part in PurePosixPath(os.path.commonpath([str(PurePosixPath(path).parent) for path in paths])).parts:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import log_expit
-from scipy.stats import beta, norm
+from scipy.stats import binomtest, norm
 from sklearn.isotonic import IsotonicRegression
 
 from dfdlib.core.errors import DfdError
@@ -177,11 +177,8 @@ def false_alarms_below(n_false_alarms: int, n_real: int, level: float = 0.95) ->
         n_real: Independent real images, at least 1.
         level: Its coverage.
     """
-    return (
-        float(beta.ppf(level, n_false_alarms + 1, n_real - n_false_alarms))
-        if n_false_alarms < n_real
-        else 1.0
-    )
+    interval = binomtest(n_false_alarms, n_real, alternative="less").proportion_ci(level, "exact")
+    return float(interval.high)
 
 
 def calibrate(
