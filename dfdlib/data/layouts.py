@@ -173,14 +173,9 @@ class _Names:
                 self.categories |= first
         strange = labels_of.keys() - no_clip - self.categories
         clips = {name: next(iter(labels_of[name])) for name in strange if not _KNOWN.fullmatch(name)}
-        n_clips = Counter(clips.values())
-        several = {label for label, n in n_clips.items() if n > 1} | have_videos
-        many = {
-            label
-            for label, n in n_clips.items()
-            if n >= _MANY_CLIPS or (len(several) > 1 and label in several)
-        }
-        self.videos |= {name for name, label in clips.items() if label in many}
+        n_clips = Counter([*clips.values(), *have_videos, *have_videos])
+        enough = 2 if sum(n > 1 for n in n_clips.values()) > 1 else _MANY_CLIPS
+        self.videos |= {name for name, label in clips.items() if n_clips[label] >= enough}
         self.generators = first - self.categories - self.videos
         pairs = {tuple(place.above[:2]) for place in known.values() if len(place.above) > 1}
         parents, children = (Counter(pair[i] for pair in pairs) for i in (0, 1))
@@ -211,10 +206,8 @@ class _Names:
             place.category = above.pop()
         if place.label == "fake":
             named = [*above[:1], *filter(None, (generator, self.words and place.word))]
-            known = [
-                name for name in named if _KNOWN.fullmatch(name.lower())
-            ]  # and not the name of a data set
-            place.generator = next(iter(known or named), None)
+            named.sort(key=lambda name: not _KNOWN.fullmatch(name.lower()))  # `Deepfakes` before `FF++`
+            place.generator = next(iter(named), None)
         outer = next((name for name in below if self.is_source(name)), ">".join(below))
         if below:
             inner = sources_of(below[-1])

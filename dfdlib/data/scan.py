@@ -44,9 +44,8 @@ def scan_videos(root: str | Path, labels: Mapping[str, str] | None = None) -> pd
         DfdError: No such folder, or no video in it.
     """
     root = Path(root)
-    if not root.is_dir():
-        raise DfdError(f"the data folder {root} does not exist; pass the folder that holds the videos.")
-    tree, sidecars, places, rows = _read_videos(root, _checked_labels(labels or {}))
+    tree, places, sidecars = _read(root, _checked_labels(labels or {}))
+    rows = _video_rows(tree, places)
     if not rows:
         raise DfdError(
             f"{root} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))}) and no folder of frames."
@@ -67,7 +66,7 @@ def video_files(root: str | Path) -> list[Path]:
 
 def has_videos(root: str | Path) -> bool:
     """Say whether a folder holds videos or folders of frames."""
-    return Path(root).is_dir() and bool(_read_videos(Path(root), {})[3])
+    return Path(root).is_dir() and bool(_video_rows(*_read(Path(root), {})[:2]))
 
 
 def scan_images(
@@ -96,20 +95,15 @@ def scan_images(
     """
     root = Path(root)
     labels = _checked_labels(labels or {})
-    if not root.is_dir():
-        found = "is a file" if root.exists() else "does not exist"
-        raise DfdError(f"the data folder {root} {found}; pass the folder that holds the images.")
-    tree = _walk(root, labels)
+    tree, places, sidecars = _read(root, labels)
     left_out = " and ".join(f"{n} × {reason}" for reason in _TOLD if (n := tree.skipped[reason]))
     if not any(tree.images.values()):
         also = f" (left out: {left_out})" if left_out else ""
         raise DfdError(f"{root} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}){also}; check the path.")
     if left_out:
         warnings.warn(f"left out of {root}: {left_out}.", stacklevel=2)
-    sidecars = Sidecars(root, tree.sidecars)
-    places = read_places(tree.images, labels, sidecars.names)
     rows = [(_join(folder, name), folder, False) for folder, names in tree.images.items() for name in names]
-    manifest = _table(root, sorted(rows), places, sidecars)
+    manifest = _table(root, rows, places, sidecars)
     if require_labels:
         manifest = _require_labels(manifest, root, tree.folders, labels)
     return manifest
@@ -253,23 +247,25 @@ _Row = tuple[str, Folder, bool]
 """A path, the folder that says what it is, and whether it is a video file, whose name can tell sources."""
 
 
-def _read_videos(
-    root: Path, labels: Mapping[str, str]
-) -> tuple[_Tree, Sidecars, dict[Folder, Place], list[_Row]]:
-    """Read a folder of videos and folders of frames; one row each."""
+def _read(root: Path, labels: Mapping[str, str]) -> tuple[_Tree, dict[Folder, Place], Sidecars]:
+    if not root.is_dir():
+        found = "is a file" if root.exists() else "does not exist"
+        raise DfdError(f"the data folder {root} {found}; pass the folder that holds the images.")
     tree = _walk(root, labels)
     sidecars = Sidecars(root, tree.sidecars)
-    places = read_places(tree.images, labels, sidecars.names)
+    return tree, read_places(tree.images, labels, sidecars.names), sidecars
+
+
+def _video_rows(tree: _Tree, places: Mapping[Folder, Place]) -> list[_Row]:
     files = [(_join(folder, name), folder, True) for folder, names in tree.videos.items() for name in names]
-    frames = [("/".join(folder), folder, False) for folder, place in places.items() if place.is_video]
-    return tree, sidecars, places, sorted(files + frames)
+    return files + [("/".join(folder), folder, False) for folder, place in places.items() if place.is_video]
 
 
 def _table(root: Path, rows: list[_Row], places: Mapping[Folder, Place], sidecars: Sidecars) -> pd.DataFrame:
     """Make a manifest; what official tables and lists say comes after what folders say."""
     columns: dict[str, list[Any]] = {name: [] for name in (*COLUMNS, "sources", "root")}
     named, listed = [], []
-    for path, folder, is_file in rows:
+    for path, folder, is_file in sorted(rows):
         place, said = places[folder], sidecars.of(path)
         own = _sources_of_file(place, path) if is_file else place.sources
         named.append(tuple(dict.fromkeys((*own, *said.sources))))
