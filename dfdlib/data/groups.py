@@ -23,7 +23,7 @@ _SOURCES = (
 )
 """Names of videos that tell their sources, and what to put before each source."""
 _FRAME = re.compile(r"(.+?)[ _-]+(?:frame|img|f)?[ _-]?\d+")
-_MANY = 10
+_MANY = 5
 
 
 def sources_of(name: str) -> tuple[str, ...]:
@@ -81,10 +81,13 @@ def grouping(manifest: pd.DataFrame) -> list[str]:
     group, sources = manifest["group"], manifest.get("sources", pd.Series(dtype=object)).dropna()
     alone, largest = group == manifest["path"], group.value_counts()
     pair = next((f", such as {name.replace('/', ' with ')}" for name in sources if "/" in name), "")
-    said = [
-        f"{len(largest):,} groups of {len(manifest):,} images: {len(sources):,} were tied to the videos and persons that "
-        f"names or tables tell{pair}; {alone.sum():,} are each their own group."
-    ]
+    counts = {
+        f"tied to the videos and persons that names or tables tell{pair}": len(sources),
+        "grouped by the manifest or as duplicates": len(manifest) - len(sources) - alone.sum(),
+        "on their own": alone.sum(),
+    }
+    shares = "; ".join(f"{n:,} {how}" for how, n in counts.items() if n > 0)
+    said = [f"{len(largest):,} groups of {len(manifest):,} images: {shares}."]
     if len(manifest) >= _MANY and largest.iloc[0] > len(manifest) / 2:
         said.append(f"Warning: the group `{largest.index[0]}` alone holds {largest.iloc[0]:,} images.")
     stems = (PurePosixPath(path).stem for path in manifest.loc[alone, "path"])

@@ -115,12 +115,11 @@ def read_places(
         place.is_video = (
             any(map(names.is_source, rest)) and bool(frames) and all(map(_FRAME.fullmatch, frames))
         )
-    spellings = defaultdict(set)
+    spellings = Counter(name.lower() for name in {place.category for place in places.values()} if name)
     for place in places.values():
-        spellings[str(place.category).lower()].add(place.category)
-    for place in places.values():
-        if place.category and len(spellings[place.category.lower()]) > 1:  # `Animals` and `animals`
-            place.category = place.category.lower()
+        word = (place.category or "").lower()
+        if word in CATEGORY_WORDS or spellings[word] > 1:  # `Animals` and `animals`
+            place.category = word
     return places
 
 

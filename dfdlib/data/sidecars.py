@@ -78,6 +78,7 @@ def _artifact(table: pd.DataFrame, folder: str) -> dict[str, Place]:
     if not {"image_path", "target", "category"} <= set(table):
         return {}
     table["image_path"] = table["image_path"].str.removeprefix(f"{folder}/")
+    table["category"] = table["category"].str.lower()
     said = {}
     for (target, category), rows in table.fillna({"category": ""}).groupby(["target", "category"]):
         real = Place(label="real", category=category or None)

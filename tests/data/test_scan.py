@@ -130,7 +130,7 @@ def test_sources_below_a_label_are_generators_and_not_one_huge_group(write_image
 
 def test_a_well_known_category_needs_no_partner(write_images):
     manifest = scan_images(write_images(["real/vehicles/1.png", "fake/Animals/1.png", "fake/Animals/2.png"]))
-    assert list(manifest["category"]) == ["Animals", "Animals", "vehicles"]
+    assert list(manifest["category"]) == ["animals", "animals", "vehicles"]
     assert manifest["group"].is_unique
 
 
@@ -199,6 +199,34 @@ def test_what_is_no_image_is_skipped_and_counted(write_images):
         "link out of the folder": 1,
         "linked folder": 1,
     }
+
+
+def test_linked_label_folders_are_followed_and_circles_are_not(write_images, tmp_path):
+    store = write_images([f"store/{name}/{i}.jpg" for name in "ab" for i in range(5)]) / "store"
+    data = tmp_path / "linked"
+    data.mkdir()
+    (data / "real").symlink_to(store / "a")
+    (data / "fake").symlink_to(store / "b")
+    (store / "b" / "real").symlink_to(data)  # in a circle
+    (store / "b" / "elsewhere").symlink_to(store / "a")
+    assert scan_images(data)["label"].value_counts().to_dict() == {"real": 5, "fake": 5}
+    assert count_skipped(data) == {"linked folder": 2}
+
+
+def test_a_category_is_the_same_in_upper_and_lower_case(write_images):
+    folders = [f"real/{name.title()}" for name in ("animals", "boats")] + ["fake/animals", "fake/boats"]
+    manifest = scan_images(write_images([f"{folder}/{i}.png" for folder in folders for i in "ab"]))
+    assert pd.crosstab(manifest["category"], manifest["label"]).to_dict("list") == {
+        "fake": [2, 2],
+        "real": [2, 2],
+    }
+
+
+def test_numbers_without_gap_or_zeros_are_categories(write_images):
+    files = [f"{label}/{n}/{i}.png" for label in ("real", "fake") for n in range(12) for i in range(2)]
+    manifest = scan_images(write_images(files))
+    assert sorted(manifest["category"].unique(), key=int) == [str(n) for n in range(12)]
+    assert manifest["group"].is_unique
 
 
 REFUSED = {
