@@ -23,8 +23,8 @@ from dfdlib.images.video import VIDEO_SUFFIXES, natural_order
 # Files and folders of the operating system, with thumbnails, deleted files or no permission.
 _SYSTEM_NAMES = frozenset(["__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir", "lost+found", "$RECYCLE.BIN"])
 
-_TOLD = ("video", "linked folder", "link out of the folder", "folder of masks")
-"""What is skipped with a warning."""
+_TOLD = ("linked folder", "link out of the folder", "folder of masks", "video")
+"""What is skipped with a warning; videos where there are labels, as to judge they are read by themselves."""
 
 
 def scan_videos(root: str | Path, labels: Mapping[str, str] | None = None) -> pd.DataFrame:
@@ -96,7 +96,9 @@ def scan_images(
     root = Path(root)
     labels = _checked_labels(labels or {})
     tree, places, sidecars = _read(root, labels)
-    left_out = " and ".join(f"{n} × {reason}" for reason in _TOLD if (n := tree.skipped[reason]))
+    left_out = " and ".join(
+        f"{n} × {reason}" for reason in _TOLD[: 4 if require_labels else 3] if (n := tree.skipped[reason])
+    )
     if not any(tree.images.values()):
         also = f" (left out: {left_out})" if left_out else ""
         raise DfdError(f"{root} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}){also}; check the path.")

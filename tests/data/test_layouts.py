@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import warnings
 from collections import defaultdict
 from pathlib import Path
 
@@ -325,6 +326,9 @@ def test_images_beside_clips_are_left_out_aloud_and_categories_are_no_clips(tmp_
         assert len(scan_videos(tmp_path)) == 2
     with pytest.warns(UserWarning, match="2 × video"):
         assert len(scan_images(tmp_path)) == 12
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scan_images(tmp_path, require_labels=False)
 
 
 def test_masks_beside_videos_are_no_fakes(tmp_path):
