@@ -13,11 +13,12 @@ from pydantic.dataclasses import dataclass
 from dfdlib.core.errors import DfdError
 from dfdlib.data.clips import ClipDataset
 from dfdlib.data.dataset import ImageDataset, typical_side
-from dfdlib.data.manifest import prepare, subsample
-from dfdlib.data.scan import has_videos, open_data, scan_videos, video_files
+from dfdlib.data.manifest import subsample
+from dfdlib.data.scan import open_data
 from dfdlib.demo.clips import demo_clips
 from dfdlib.demo.sets import demo_manifest
 from dfdlib.images.faces import FaceDetector
+from dfdlib.images.video import is_image_name
 from dfdlib.models.detector import Detector, create_detector
 from dfdlib.training.settings import (
     Balance,
@@ -43,7 +44,7 @@ def load_manifest(run: RunConfig) -> pd.DataFrame:
 
 
 def load_clips(run: ClipRun) -> ImageDataset:
-    """Return the clips of a run: of the demo set, or of the videos below its `data_dir`.
+    """Return the clips of a run: of the demo set, or of the videos of its `data_dir`, a folder or a manifest.
 
     Where `data_dir` holds images and no video, they are clips of one frame.
 
@@ -54,15 +55,14 @@ def load_clips(run: ClipRun) -> ImageDataset:
     faces = FaceDetector("" if run.faces == "cascade" else run.faces) if run.faces else None
     if not run.data_dir:
         manifest = subsample(demo_clips(workers=run.workers), run.max_images, run.seed)
-    elif run.n_frames == 1 and not video_files(run.data_dir):
-        manifest = open_data(run.data_dir, run.seed, run.max_images)
-        return ImageDataset(manifest, run.image_size, workers=run.workers)
-    elif has_videos(run.data_dir):
-        manifest = prepare(scan_videos(run.data_dir), run.seed, run.max_images)
     else:
-        raise DfdError(
-            f"{run.data_dir} holds no video and no folder of frames; for single images set n_frames=1."
-        )
+        manifest = open_data(run.data_dir, run.seed, run.max_images, videos=True)
+        if manifest["path"].map(is_image_name).all():
+            if run.n_frames > 1:
+                raise DfdError(
+                    f"{run.data_dir} holds no video and no folder of frames; for single images set n_frames=1."
+                )
+            return ImageDataset(manifest, run.image_size, workers=run.workers)
     return ClipDataset(manifest, run.image_size, run.n_frames, workers=run.workers, faces=faces)
 
 

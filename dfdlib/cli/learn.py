@@ -145,10 +145,15 @@ def _scores(predictions: pd.DataFrame, known: bool) -> dict[str, Any]:
         predictions: See `predictions.predict`.
         known: Whether the detectors know their training images; an ONNX graph does not.
     """
+    import numpy as np
+
     from dfdlib.evaluation import bootstrap, metrics
 
     scores = metrics.binary_metrics(predictions)
     scores |= bootstrap.with_ends(bootstrap.bootstrap_metrics(predictions))
+    lacking = [metrics.METRICS[name].title for name in metrics.METRICS if np.isnan(scores[name])]
+    if lacking:
+        print(f"note: with images of one label alone, there is no {', '.join(lacking)}", file=sys.stderr)
     seen = int(predictions.loc[predictions["label"].notna(), "in_training"].sum())
     if seen:
         print(f"warning: {seen} of {scores['n']} images were seen in training or validation", file=sys.stderr)
@@ -168,30 +173,37 @@ def calibrate(
 ) -> dict[str, Any]:
     """Fit temperature, threshold and band to labelled images; print what they are.
 
+    `false_alarms_below` is the upper end of the rate of false alarms (Clopper-Pearson, 95 %).
+
     Args:
         model: The detector.
         data: Labelled images that nobody tests on.
         out: The file of the calibrated detector.
-        split: The images to fit to.
-        false_alarms: Call at most this share of real images fake.
+        split: The images to fit to; val means the detector's own validation images where they are there.
+        false_alarms: Call at most this share of real images fake; needs about 3 real images for each in it.
         min_accuracy: Least accuracy of the verdicts beyond the band.
     """
-    from dfdlib.evaluation.calibration import calibrate
+    from dfdlib.evaluation.calibration import calibrate, false_alarms_below
     from dfdlib.evaluation.predictions import predict
     from dfdlib.evaluation.tables import with_decision
     from dfdlib.models.checkpoint import save_detector
 
     (detector,) = load_detectors([model])
-    images = _labelled_images(data, split, detector)
+    images = _labelled_images(data, split, detector, held_out=True)
     tell_unreadable(images.unreadable["error"])
     judged = predict(detector, images)
-    decision = calibrate(images.fake.numpy(), judged["logit"].to_numpy(), false_alarms, min_accuracy)
+    groups = judged["group"].to_numpy()
+    decision = calibrate(images.fake.numpy(), judged["logit"].to_numpy(), false_alarms, min_accuracy, groups)
     detector.decision = decision
     save_detector(detector, out)
     judged = with_decision(judged, decision)
     given = judged[judged["verdict"].isin(["real", "fake"])]
     right = float((given["verdict"] == given["label"]).mean())
     worth = {"n": len(judged), "verdicts_given": len(given) / len(judged), "accuracy_of_these": right}
+    real = judged[judged["label"] == "real"]
+    if len(real):
+        called = real.loc[real["predicted"] == "fake", "group"].nunique()
+        worth["false_alarms_below"] = false_alarms_below(called, real["group"].nunique())
     fitted = {"temperature": decision.temperature, "threshold": decision.threshold, "band": decision.band}
     return _plain({"model": out, **fitted, **worth})
 
@@ -283,23 +295,47 @@ def load_detectors(paths: Iterable[str]) -> list[Detector]:
     return detectors
 
 
-def _labelled_images(path: str, split: str | None, detector: Detector) -> ImageDataset:
+def _labelled_images(
+    path: str, split: str | None, detector: Detector, held_out: bool = False
+) -> ImageDataset:
     """Return the labelled images of a data set: of one split, or by default of `test` where it has one.
 
-    A data set that states no splits is split as the detector's training did.
+    A data set that states no splits is split as the detector's training did. With `held_out` images that the detector
+    has learned from are left out, and `val` means its own validation images where they are there.
     """
     from dfdlib.data.dataset import ImageDataset
+    from dfdlib.data.layouts import LABEL_WORDS
     from dfdlib.data.manifest import prepare
     from dfdlib.data.scan import open_raw
+    from dfdlib.evaluation.predictions import in_training, in_validation
 
-    manifest = open_raw(path)
+    manifest = open_raw(path, require_labels=False)
+    if manifest["label"].isna().all():
+        manifest["label"] = LABEL_WORDS.get(Path(path).resolve().name.lower())
+    own = held_out & in_validation(detector, manifest) & manifest["label"].notna()
+    if split == "val" and own.any():
+        return ImageDataset(manifest[own], detector.fit, detector.categories)
     if split and manifest["split"].isna().all():
         manifest = prepare(manifest, detector.provenance.get("settings", {}).get("seed", 0))
     known = manifest["label"].notna()
+    if known.any() and not known.all():
+        print(f"left out: {(~known).sum()} images without a label", file=sys.stderr)
     in_test = known & (manifest["split"] == "test")
     chosen = known & (manifest["split"] == split) if split else (in_test if in_test.any() else known)
+    if held_out and detector.validation_digests is None:
+        print("warning: this model does not say which images it learned from", file=sys.stderr)
+    elif held_out:
+        learned = chosen & in_training(detector, manifest) & ~in_validation(detector, manifest)
+        chosen &= ~learned
+        if learned.any():
+            print(f"left out: {learned.sum()} images that the detector has learned from", file=sys.stderr)
     if not chosen.any():
-        raise DfdError(f"{path} has no labelled image{f' in its {split} split' if split else ''}.")
+        which = (f" in its {split} split" if split else "") + (
+            " that the detector has not learned from" * held_out
+        )
+        raise DfdError(
+            f"{path} has no labelled image{which}; pass others, or call the folders real and fake."
+        )
     return ImageDataset(manifest[chosen], detector.fit, detector.categories)
 
 

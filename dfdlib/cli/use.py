@@ -322,7 +322,10 @@ def _manifest_of(paths: Sequence[str], videos: bool = True) -> pd.DataFrame:
         for path in map(Path, found):
             single = [path]
             if path.is_dir():
-                single = video_files(path) if videos else []
+                single = video_files(path)
+                if single and not videos:
+                    print(f"left out: {len(single)} videos in {path}", file=sys.stderr)
+                    single = []
                 if not single or _holds_images(path):
                     table = scan_images(path, require_labels=False)
                     tables.append(table.assign(path=[str(file.absolute()) for file in files_of(table)]))

@@ -15,8 +15,8 @@ from PIL import Image
 from dfdlib.core.errors import ImageError
 from dfdlib.core.parallel import read_ahead
 from dfdlib.core.progress import Progress
+from dfdlib.data.groups import tie
 from dfdlib.data.manifest import files_of
-from dfdlib.data.sources import merged
 from dfdlib.images.decode import decode_image
 
 NEAR = 3
@@ -94,11 +94,10 @@ def regroup(manifest: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     """Return the manifest with the groups of each pair merged, also through a chain of pairs."""
     if pairs.empty:
         return manifest
-    keys = {path: [group] for path, group in zip(manifest["path"], manifest["group"], strict=True)}
-    for number, (first, second) in enumerate(zip(pairs["first"], pairs["second"], strict=True)):
-        for path in (first, second):
-            keys[path].append(f"\U0010ffff{number}")  # sorts behind every group, whose name stays
-    return manifest.assign(group=merged(list(keys.values())))
+    group_of = dict(zip(manifest["path"], manifest["group"], strict=True))
+    links = [(group_of[one], group_of[two]) for one, two in zip(pairs["first"], pairs["second"], strict=True)]
+    joined = tie([*((group,) for group in manifest["group"]), *links])
+    return manifest.assign(group=joined[: len(manifest)])
 
 
 def _facts(path: Path) -> dict[str, object] | str:

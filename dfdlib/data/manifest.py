@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 
 from dfdlib.core.errors import DfdError
 from dfdlib.core.files import file_sample, write_csv
+from dfdlib.data.groups import crossing
 from dfdlib.data.splits import assert_disjoint, complete_splits
 
 COLUMNS = ("path", "label", "category", "split", "group", "generator")
@@ -20,8 +22,13 @@ _SAMPLE_BYTES = 4096
 
 
 def prepare(manifest: pd.DataFrame, seed: int = 0, max_images: int = 0) -> pd.DataFrame:
-    """Return a manifest with all splits, a sample of it where that is wanted, and checked; see `open_data`."""
+    """Return a manifest with all splits, a sample of it where that is wanted, and checked; see `open_data`.
+
+    Groups that cross the splits which folders or official lists state are warned of; `read_manifest` refuses them.
+    """
     manifest = complete_splits(manifest, seed)
+    if found := crossing(manifest):
+        warnings.warn(f"{root_of(manifest)}: {found}", stacklevel=3)
     for split, label in ((split, label) for split in ("train", "val") for label in LABELS):
         if not ((manifest["split"] == split) & (manifest["label"] == label)).any():
             groups = manifest.loc[manifest["label"] == label, "group"].nunique()
@@ -30,12 +37,12 @@ def prepare(manifest: pd.DataFrame, seed: int = 0, max_images: int = 0) -> pd.Da
                 "all); add images of more sources, or state the splits in folders or a manifest."
             )
     manifest = subsample(manifest, max_images, seed)
-    validate(manifest)
+    validate(manifest, disjoint=False)
     return manifest
 
 
-def validate(manifest: pd.DataFrame) -> None:
-    """Check columns, values, and that no group crosses splits.
+def validate(manifest: pd.DataFrame, disjoint: bool = True) -> None:
+    """Check columns and values, and that no group crosses splits unless `disjoint` is False.
 
     Raises:
         DfdError: The first thing that is wrong.
@@ -56,7 +63,8 @@ def validate(manifest: pd.DataFrame) -> None:
     twice = manifest["path"][manifest["path"].duplicated()]
     if len(twice):
         raise DfdError(f"the manifest lists {twice.iloc[0]} more than once; keep one row.")
-    assert_disjoint(manifest)
+    if disjoint:
+        assert_disjoint(manifest)
 
 
 def write_manifest(manifest: pd.DataFrame, csv_path: str | Path) -> None:

@@ -8,23 +8,34 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pandas as pd
 
 from dfdlib.core.errors import DfdError
-from dfdlib.data import metadata
-from dfdlib.data.layouts import CATEGORY_WORDS, LABEL_WORDS, SPLIT_WORDS, read_places
-from dfdlib.data.manifest import LABELS, leaves_root, prepare, read_manifest
-from dfdlib.data.sources import tie_sources
+from dfdlib.data.groups import sources_of, tie
+from dfdlib.data.layouts import LABEL_WORDS, SILENT_WORDS, SPLIT_WORDS, Folder, Place, read_places
+from dfdlib.data.manifest import COLUMNS, LABELS, leaves_root, prepare, read_manifest
+from dfdlib.data.sidecars import SIDECARS, Sidecars
 from dfdlib.images.decode import IMAGE_SUFFIXES
 from dfdlib.images.video import VIDEO_SUFFIXES, natural_order
 
+# Files and folders of the operating system, with thumbnails, deleted files or no permission.
+_SYSTEM_NAMES = frozenset(["__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir", "lost+found", "$RECYCLE.BIN"])
 
-def scan_videos(root: str | Path) -> pd.DataFrame:
+_TOLD = ("linked folder", "link out of the folder", "folder of masks", "video")
+"""What is skipped with a warning; videos where there are labels, as to judge they are read by themselves."""
+
+
+def scan_videos(root: str | Path, labels: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Make a manifest of a folder of videos, one row per video.
 
-    A folder below a label that holds images and no further folders counts as one video, its images in natural order
-    as the frames. What the folders mean is read as for images (`layouts.read_places`).
+    A folder of numbered frames counts as one video, its images in natural order as the frames, unless its name
+    is a category or a generator (see `layouts.read_places`). Other images are left out, with a warning.
+
+    Args:
+        root: The folder.
+        labels: See `scan_images`.
 
     Returns:
         The manifest, see `scan.scan_images`; `path` is a file or a folder.
@@ -33,28 +44,29 @@ def scan_videos(root: str | Path) -> pd.DataFrame:
         DfdError: No such folder, or no video in it.
     """
     root = Path(root)
-    if not root.is_dir():
-        raise DfdError(f"the data folder {root} does not exist; pass the folder that holds the videos.")
-    tree = _walk(root)
-    if not tree.all_videos:
+    tree, places, sidecars = _read(root, _checked_labels(labels or {}))
+    rows = _video_rows(tree, places)
+    if not rows:
         raise DfdError(
             f"{root} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))}) and no folder of frames."
         )
-    return _table(root, tree.all_videos, tree.notes, {})
+    single = sum(len(names) for folder, names in tree.images.items() if not places[folder].is_video)
+    if single:
+        warnings.warn(f"{single} images in {root} are no frames of a video, and are left out.", stacklevel=2)
+    return _table(root, rows, places, sidecars)
 
 
 def video_files(root: str | Path) -> list[Path]:
     """Return the video files below a folder, in natural order; hidden ones are left out."""
-    return sorted((Path(root, path) for path in _walk(Path(root)).videos), key=natural_order)
+    videos = _walk(Path(root), {}).videos
+    return sorted(
+        (Path(root, *folder, name) for folder, names in videos.items() for name in names), key=natural_order
+    )
 
 
 def has_videos(root: str | Path) -> bool:
     """Say whether a folder holds videos or folders of frames."""
-    return Path(root).is_dir() and bool(_walk(Path(root)).all_videos)
-
-
-# Folders of the operating system, with thumbnails, deleted files or no permission.
-_SYSTEM_NAMES = frozenset(["__MACOSX", "Thumbs.db", "@eaDir", "lost+found", "$RECYCLE.BIN"])
+    return Path(root).is_dir() and bool(_video_rows(*_read(Path(root), {})[:2]))
 
 
 def scan_images(
@@ -62,10 +74,9 @@ def scan_images(
 ) -> pd.DataFrame:
     """Make a manifest of a folder, whatever its layout (see `layouts.read_places`).
 
-    Hidden files, other files than images, links that lead out of the folder, and links to folders that are no
-    label, lead out or run in circles are skipped, see `count_skipped`. A link to a folder is followed where its
-    name is a label or a split. Images of one video or person share a group, see `sources.tie_sources`; labels,
-    originals and splits that known data sets keep in files are read, see `metadata`.
+    Tables and lists of a data set's authors are read where they lie beside the images (see `sidecars`). Hidden
+    files and other files than images are skipped, see `count_skipped`; so are, with a warning, videos and links
+    that lead out of the folder. A link to a folder is followed where its name is a label or a split.
 
     Args:
         root: The folder.
@@ -75,7 +86,8 @@ def scan_images(
 
     Returns:
         The manifest, sorted by path. Columns: `path` below the root, `label` (`real`, `fake` or missing),
-        `category`, `split` (`train`, `val`, `test` or missing), `group` (never missing), `generator`, `root`.
+        `category`, `split` (`train`, `val`, `test` or missing), `group` (never missing), `generator`, `root`; where
+        names tell what images were made of, `sources` too, separated by `/`.
 
     Raises:
         DfdError: No such folder or one that cannot be listed, no image, labels that can't be told, or a
@@ -83,13 +95,17 @@ def scan_images(
     """
     root = Path(root)
     labels = _checked_labels(labels or {})
-    if not root.is_dir():
-        found = "is a file" if root.exists() else "does not exist"
-        raise DfdError(f"the data folder {root} {found}; pass the folder that holds the images.")
-    tree = _walk(root)
-    if not tree.images:
-        raise DfdError(f"{root} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); check the path.")
-    manifest = _table(root, tree.images, tree.notes, labels)
+    tree, places, sidecars = _read(root, labels)
+    left_out = " and ".join(
+        f"{n} × {reason}" for reason in _TOLD[: 4 if require_labels else 3] if (n := tree.skipped[reason])
+    )
+    if not any(tree.images.values()):
+        also = f" (left out: {left_out})" if left_out else ""
+        raise DfdError(f"{root} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}){also}; check the path.")
+    if left_out:
+        warnings.warn(f"left out of {root}: {left_out}.", stacklevel=2)
+    rows = [(_join(folder, name), folder, False) for folder, names in tree.images.items() for name in names]
+    manifest = _table(root, rows, places, sidecars)
     if require_labels:
         manifest = _require_labels(manifest, root, tree.folders, labels)
     return manifest
@@ -97,11 +113,15 @@ def scan_images(
 
 def count_skipped(root: str | Path) -> dict[str, int]:
     """Return how many entries of a folder `scan_images` skips, by reason; none where nothing is skipped."""
-    return dict(+_walk(Path(root)).skipped)
+    return dict(+_walk(Path(root), {}).skipped)
 
 
 def open_data(
-    data_dir: str | Path, seed: int = 0, max_images: int = 0, labels: Mapping[str, str] | None = None
+    data_dir: str | Path,
+    seed: int = 0,
+    max_images: int = 0,
+    labels: Mapping[str, str] | None = None,
+    videos: bool = False,
 ) -> pd.DataFrame:
     """Return the manifest of a data set, with all splits, checked.
 
@@ -110,19 +130,31 @@ def open_data(
         seed: Draws the splits that the data set does not state, and the sample.
         max_images: Use at most so many images, see `subsample`; 0 for all.
         labels: See `scan_images`.
+        videos: Where the folder holds videos or folders of frames, one row for each of them.
 
     Raises:
         DfdError: A train or val split without one of the labels; see also `scan`, `read_manifest` and
             `splits.complete_splits`.
     """
-    return prepare(open_raw(data_dir, labels), seed, max_images)
+    return prepare(open_raw(data_dir, labels, videos=videos), seed, max_images)
 
 
-def open_raw(data_dir: str | Path, labels: Mapping[str, str] | None = None) -> pd.DataFrame:
+def open_raw(
+    data_dir: str | Path,
+    labels: Mapping[str, str] | None = None,
+    require_labels: bool = True,
+    videos: bool = False,
+) -> pd.DataFrame:
     """Return the manifest of a folder or a file as it stands, with the splits that it states or none."""
     data_dir = Path(data_dir)
     file = data_dir if data_dir.suffix == ".csv" else data_dir / "manifest.csv"
-    return read_manifest(file) if file.is_file() else scan_images(data_dir, labels)
+    if file.is_file():
+        return read_manifest(file)
+    return (
+        scan_videos(data_dir, labels)
+        if videos and has_videos(data_dir)
+        else scan_images(data_dir, labels, require_labels)
+    )
 
 
 def _checked_labels(labels: Mapping[str, str]) -> dict[str, str]:
@@ -134,80 +166,73 @@ def _checked_labels(labels: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass
 class _Tree:
-    """What lies below a folder, as posix paths."""
+    """What lies below a folder: the images and the videos of each folder that has any."""
 
-    images: list[str] = field(default_factory=list)
-    videos: list[str] = field(default_factory=list)
-    clips: list[str] = field(default_factory=list)
-    """Folders of frames."""
+    root: Path
+    images: dict[Folder, list[str]] = field(default_factory=dict)
+    videos: dict[Folder, list[str]] = field(default_factory=dict)
     folders: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    """Files that say something of the others, see `metadata.FILES`."""
+    sidecars: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
 
-    @property
-    def all_videos(self) -> list[str]:
-        return sorted([*self.videos, *self.clips])
 
-
-def _walk(root: Path) -> _Tree:
-    """List a folder, sorted, and count what was skipped."""
-    tree, home = _Tree(), os.path.realpath(root)
-    seen = {home}
-    for folder, names, entries in os.walk(root, onerror=_refuse_folder, followlinks=True):
-        below = os.path.relpath(folder, root).replace(os.sep, "/")
-        start = "" if below == "." else f"{below}/"
-        names[:] = [name for name in sorted(names) if _enters(Path(folder, name), seen, tree.skipped)]
-        tree.folders.append(below)
-        n_images = len(tree.images)
-        for entry in entries:
-            kind = _kind_of(folder, entry, start, home)
-            if kind in _LISTS:
-                getattr(tree, kind).append(start + entry)
-            else:
-                tree.skipped[kind] += 1
-        word = below.rsplit("/", 1)[-1].lower()
-        means = word in LABEL_WORDS or word in SPLIT_WORDS or word in CATEGORY_WORDS
-        if start and not means and not names and len(tree.images) > n_images:
-            tree.clips.append(below)
-    for found in (tree.images, tree.videos, tree.notes):
-        found.sort()
+def _walk(root: Path, labels: Mapping[str, str]) -> _Tree:
+    """List the files below the root; links to folders are followed where their names are labels or splits."""
+    tree, words = _Tree(root), {*LABEL_WORDS, *SPLIT_WORDS, *labels}
+    starts, homes = [str(root)], [os.path.realpath(root)]
+    while starts:
+        for folder, names, entries in os.walk(starts.pop(), onerror=_refuse_folder):
+            tree.skipped["hidden"] += sum(_is_hidden(name) for name in names)
+            names[:] = sorted(name for name in names if not _is_hidden(name))
+            if "masks" in names and SILENT_WORDS.intersection(
+                names
+            ):  # FaceForensics++ keeps them beside the videos
+                names.remove("masks")
+                tree.skipped["folder of masks"] += 1
+            for link in [name for name in names if Path(folder, name).is_symlink()]:
+                target = os.path.realpath(f"{folder}/{link}")
+                if link.lower() in words and not any(
+                    _holds(target, at) or _holds(at, target) for at in homes
+                ):
+                    homes.append(target)
+                    starts.append(f"{folder}/{link}")
+                else:
+                    tree.skipped["linked folder"] += 1
+            _list_files(tree, folder, entries, homes)
     return tree
 
 
-_LISTS = ("images", "videos", "notes")
+def _list_files(tree: _Tree, folder: str, entries: list[str], homes: list[str]) -> None:
+    """Add the files of one folder to the tree."""
+    below = os.path.relpath(folder, tree.root).replace(os.sep, "/")
+    parts = () if below == "." else tuple(below.split("/"))
+    tree.folders.append(below)
+    images, videos = [], []
+    for entry in entries:
+        suffix, path = os.path.splitext(entry)[1].lower(), f"{folder}/{entry}"  # noqa: PTH122 - 100,000 files
+        if _is_hidden(entry):
+            tree.skipped["hidden"] += 1
+        elif entry in SIDECARS:
+            tree.sidecars.append(_join(parts, entry))
+        elif suffix not in IMAGE_SUFFIXES and suffix not in VIDEO_SUFFIXES:
+            tree.skipped["not an image"] += 1
+        elif os.path.islink(path) and not any(_holds(at, os.path.realpath(path)) for at in homes):  # noqa: PTH114
+            tree.skipped["link out of the folder"] += 1
+        elif leaves_root(_join(parts, entry)):
+            tree.skipped["name that leaves the folder on Windows"] += 1
+        else:
+            (images if suffix in IMAGE_SUFFIXES else videos).append(entry)
+    tree.skipped["video"] += len(videos)
+    if images or videos:
+        tree.images[parts], tree.videos[parts] = images, videos
 
 
-def _enters(folder: Path, seen: set[str], skipped: Counter[str]) -> bool:
-    """Whether a sub-folder is listed; a link is followed where its name is a label or a split, and never in circles."""
-    if _is_hidden(folder.name):
-        skipped["hidden"] += 1
-        return False
-    if not folder.is_symlink():
-        return True
-    word, target = folder.name.lower(), os.path.realpath(folder)
-    circular = any(f"{one}/".startswith(f"{target}/") or f"{target}/".startswith(f"{one}/") for one in seen)
-    if circular or not (word in LABEL_WORDS or word in SPLIT_WORDS):
-        skipped["linked folder"] += 1
-        return False
-    seen.add(target)
-    return True
+def _holds(folder: str, path: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
-def _kind_of(folder: str, entry: str, start: str, home: str) -> str:
-    """Return the list of `_Tree` that a file belongs to, or why it is skipped."""
-    suffix = os.path.splitext(entry)[1].lower()  # noqa: PTH122 - 100,000 files
-    if _is_hidden(entry):
-        return "hidden"
-    if entry in metadata.FILES:
-        return "notes"
-    if suffix not in IMAGE_SUFFIXES and suffix not in VIDEO_SUFFIXES:
-        return "not an image"
-    if os.path.islink(path := f"{folder}/{entry}") and not os.path.realpath(path).startswith(home + os.sep):  # noqa: PTH114
-        return "link out of the folder"
-    if leaves_root(start + entry):
-        return "name that leaves the folder on Windows"
-    return "images" if suffix in IMAGE_SUFFIXES else "videos"
+def _join(folder: Folder, name: str) -> str:
+    return "/".join((*folder, name))
 
 
 def _refuse_folder(error: OSError) -> None:
@@ -220,24 +245,65 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name in _SYSTEM_NAMES
 
 
-def _table(root: Path, files: list[str], notes: list[str], labels: Mapping[str, str]) -> pd.DataFrame:
-    """Return the manifest of files: what their folders, their names and the files beside them state."""
-    places = read_places(files, labels)
-    manifest = pd.DataFrame(
-        {
-            "path": files,
-            "label": [place.label for place in places],
-            "category": [place.category for place in places],
-            "split": [place.split for place in places],
-            "group": [place.group or path for place, path in zip(places, files, strict=True)],
-            "generator": [place.generator for place in places],
-            "root": str(root),
-        },
-        dtype=object,
-    )
-    manifest, originals = metadata.apply_metadata(manifest, root, notes)
-    manifest = tie_sources(manifest, originals)
-    return metadata.keep_apart(manifest) if notes else manifest
+_Row = tuple[str, Folder, bool]
+"""A path, the folder that says what it is, and whether it is a video file, whose name can tell sources."""
+
+
+def _read(root: Path, labels: Mapping[str, str]) -> tuple[_Tree, dict[Folder, Place], Sidecars]:
+    if not root.is_dir():
+        found = "is a file" if root.exists() else "does not exist"
+        raise DfdError(f"the data folder {root} {found}; pass the folder that holds the images.")
+    tree = _walk(root, labels)
+    sidecars = Sidecars(root, tree.sidecars)
+    return tree, read_places(tree.images, labels, sidecars.names), sidecars
+
+
+def _video_rows(tree: _Tree, places: Mapping[Folder, Place]) -> list[_Row]:
+    files = [(_join(folder, name), folder, True) for folder, names in tree.videos.items() for name in names]
+    return files + [("/".join(folder), folder, False) for folder, place in places.items() if place.is_video]
+
+
+def _table(root: Path, rows: list[_Row], places: Mapping[Folder, Place], sidecars: Sidecars) -> pd.DataFrame:
+    """Make a manifest; what official tables and lists say comes after what folders say."""
+    columns: dict[str, list[Any]] = {name: [] for name in (*COLUMNS, "sources", "root")}
+    named, listed = [], []
+    for path, folder, is_file in sorted(rows):
+        place, said = places[folder], sidecars.of(path)
+        own = _sources_of_file(place, path) if is_file else place.sources
+        named.append(tuple(dict.fromkeys((*own, *said.sources))))
+        listed.append(place.split or said.split)
+        columns["path"].append(path)
+        columns["label"].append(place.label or said.label)
+        columns["category"].append(said.category if said.label and not place.label else place.category)
+        columns["split"].append(place.split)
+        columns["generator"].append(place.generator or said.generator)
+    columns["group"] = columns["path"]
+    columns["sources"] = ["/".join(names) or None for names in named]
+    columns["root"] = [str(root)] * len(rows)
+    if any(named):
+        columns["group"] = tie([names or (path,) for names, path in zip(named, columns["path"], strict=True)])
+    else:
+        del columns["sources"]
+    manifest = pd.DataFrame(columns, dtype=object)
+    official = manifest["split"].isna() & pd.notna(listed)
+    lacking = manifest["label"].notna() & pd.isna(listed)
+    if official.any() and lacking.any():
+        warnings.warn(
+            f"the official lists of splits in {root} name {official.sum()} of {len(manifest)} images, and are left out; "
+            f"e.g. {manifest.loc[lacking, 'path'].iloc[0]} is in none.",
+            stacklevel=3,
+        )
+    elif official.any():
+        manifest["split"] = pd.Series(listed, dtype=object)
+    return manifest
+
+
+def _sources_of_file(place: Place, path: str) -> tuple[str, ...]:
+    """Return the sources of a video file: what its folder and its name tell."""
+    stem = PurePosixPath(path).stem
+    named = sources_of(stem)
+    own = place.sources + (named if len(named) > 1 or not place.sources else ())
+    return own or (() if stem.isdigit() else (stem,))
 
 
 def _require_labels(
@@ -254,7 +320,7 @@ def _require_labels(
     for rows in parts:
         present = set(rows["label"].dropna())
         if len(present) == 1:
-            _refuse_missing_class(root, rows["path"], folders, present.pop(), labels)
+            _refuse_missing_class(rows, manifest, folders, labels)
     stray = trained & manifest["label"].isna()
     if stray.any():
         example = manifest.loc[stray, "path"].iloc[0]
@@ -268,10 +334,11 @@ def _require_labels(
 
 
 def _refuse_missing_class(
-    root: Path, paths: pd.Series, folders: list[str], present: str, labels: Mapping[str, str]
+    rows: pd.DataFrame, manifest: pd.DataFrame, folders: list[str], labels: Mapping[str, str]
 ) -> None:
-    """Raise the error for images, of one split, that have one label alone."""
-    words = {**LABEL_WORDS, **labels}
+    """Raise the error for the images of one split, stated by folders, that have one label alone."""
+    root, words, paths = Path(rows["root"].iloc[0]), {**LABEL_WORDS, **labels}, rows["path"]
+    present = rows["label"].dropna().iloc[0]
     missing = LABELS[present == "real"]
     shared: list[str] = []
     for part in PurePosixPath(os.path.commonpath([str(PurePosixPath(path).parent) for path in paths])).parts:
@@ -279,17 +346,24 @@ def _refuse_missing_class(
             break
         shared.append(part)
     where = "/".join(shared)
-    inside = [folder for folder in folders if folder.startswith(f"{where}/" if where else "")]
+    start = f"{where}/" if where else ""
+    if manifest.loc[manifest["label"] == missing, "path"].str.startswith(start).any():
+        return  # the split is that of a list; whether it will do is seen when all splits are made
+    inside = [folder for folder in folders if folder.startswith(start)]
     empty = [folder for folder in inside if words.get(folder.rsplit("/", 1)[-1].lower()) == missing]
     if empty:
         raise DfdError(
             f"{root / empty[0]} is a '{missing}' folder without any image in it; put images there."
         )
-    unknown = [name for name in _names(folders, where) if name.lower() not in {**words, **SPLIT_WORDS}]
-    folder = unknown[0] if len(unknown) == 1 else "<folder>"
+    parts = [folder.rpartition("/")[::2] for folder in inside]
+    beside = {above for above, name in parts if words.get(name.lower()) == present}
+    unknown = {
+        name for above, name in parts if above in beside and name.lower() not in {**words, **SPLIT_WORDS}
+    }
+    passed = ", ".join(f'"{name}": "{missing}"' for name in sorted(unknown) or ["<folder>"])
     raise DfdError(
         f"{root / where} has a '{present}' folder but no '{missing}' one (found: {_shown(folders, where)}). "
-        f'Rename it, or pass labels={{"{folder}": "{missing}"}}.'
+        f"Rename it, or pass labels={{{passed}}}."
     )
 
 

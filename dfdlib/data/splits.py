@@ -10,6 +10,7 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from dfdlib.core.errors import DfdError
+from dfdlib.data.groups import crossing, tied
 
 FRACTIONS = {"train": 0.7, "val": 0.15, "test": 0.15}
 """Shares of the splits when a data set states none."""
@@ -24,7 +25,7 @@ _MANY_GROUPS = 2000
 def assign_splits(
     manifest: pd.DataFrame, fractions: Mapping[str, float] = FRACTIONS, seed: int = 0
 ) -> pd.DataFrame:
-    """Return the manifest with a new `split` column.
+    """Return the manifest with a new `split` column; groups that share a source are joined, see `groups.tied`.
 
     The images are cut into equal stratified parts, as `kfold` does, and each split takes as many as its share.
 
@@ -38,6 +39,7 @@ def assign_splits(
     """
     if min(fractions.values()) <= 0 or abs(sum(fractions.values()) - 1) > 1e-6:
         raise DfdError(f"the fractions {dict(fractions)} must be positive and add up to 1.")
+    manifest = manifest.assign(group=tied(manifest))
     if manifest["group"].nunique() < len(fractions):
         raise DfdError(
             f"{manifest['group'].nunique()} groups cannot be split into {', '.join(fractions)}; add more images."
@@ -93,6 +95,7 @@ def kfold(manifest: pd.DataFrame, n_splits: int = 5, seed: int = 0) -> pd.Series
     Raises:
         DfdError: Fewer groups than folds.
     """
+    manifest = manifest.assign(group=tied(manifest))
     if manifest["group"].nunique() < n_splits:
         raise DfdError(f"{manifest['group'].nunique()} groups cannot make {n_splits} folds; ask for fewer.")
     return pd.Series(_folds(manifest, n_splits, seed), manifest.index, name="fold")
@@ -104,15 +107,8 @@ def assert_disjoint(manifest: pd.DataFrame, by: str = "split") -> None:
     Raises:
         DfdError: Some do; the message names them.
     """
-    crossing = manifest.groupby("group", sort=True)[by].nunique()
-    crossing = crossing[crossing > 1]
-    if len(crossing):
-        places = manifest.loc[manifest["group"] == crossing.index[0], by].dropna().unique()
-        raise DfdError(
-            f"{len(crossing)} groups cross the {by}s, e.g. `{crossing.index[0]}` is in "
-            f"{' and '.join(map(str, sorted(places)))}: images of one source would be trained and tested on. "
-            "Put each group into one, or split again."
-        )
+    if found := crossing(manifest, by):
+        raise DfdError(found)
 
 
 def _with_splits(

@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "abstain_band",
             "calibrate",
             "choose_threshold",
+            "false_alarms_below",
             "reliability",
             "threshold_for_false_alarms",
         ],

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from dfdlib.core.errors import DfdError
 from dfdlib.data.duplicates import FACTS, find_duplicates, image_facts, regroup
-from dfdlib.data.sources import describe_groups
+from dfdlib.data.groups import grouping
 from dfdlib.evaluation import metrics
 from dfdlib.evaluation.bootstrap import auc_interval
 
@@ -70,7 +70,7 @@ class Audit:
         conflicts = int((~exact["same_label"]).sum())
         found = [
             f"{len(self.unreadable)} of {len(self.manifest) + len(self.unreadable)} files cannot be read.",
-            *describe_groups(self.manifest),
+            *grouping(self.manifest),
             f"{len(exact)} pairs of exact and {len(near)} of near duplicates between groups"
             + ("; they now share a group." if len(self.pairs) else "."),
         ]

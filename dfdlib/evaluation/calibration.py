@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import log_expit
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 from sklearn.isotonic import IsotonicRegression
 
 from dfdlib.core.errors import DfdError
@@ -167,8 +167,26 @@ def abstain_band(
     return low, high
 
 
+def false_alarms_below(n_false_alarms: int, n_real: int, level: float = 0.95) -> float:
+    """Return what a rate of false alarms is below, given how many there were among `n_real` real images.
+
+    The one-sided bound of Clopper & Pearson (1934): with none in n it is about 3 / n.
+
+    Args:
+        n_false_alarms: 0 to `n_real`.
+        n_real: Independent real images, at least 1.
+        level: Its coverage.
+    """
+    interval = binomtest(n_false_alarms, n_real, alternative="less").proportion_ci(level, "exact")
+    return float(interval.high)
+
+
 def calibrate(
-    truth: np.ndarray, logits: np.ndarray, false_alarms: float | None = None, min_accuracy: float = 0.9
+    truth: np.ndarray,
+    logits: np.ndarray,
+    false_alarms: float | None = None,
+    min_accuracy: float = 0.9,
+    groups: np.ndarray | None = None,
 ) -> Decision:
     """Fit temperature, threshold and band to validation images.
 
@@ -176,12 +194,22 @@ def calibrate(
         truth: [N], 1 fake, 0 real; where one is missing, the temperature stays 1 and the threshold 0.5.
         logits: float [N], as the network returns them.
         false_alarms: Call at most this share of real images fake, see `threshold_for_false_alarms`; by
-            default the threshold has the best balanced accuracy.
+            default the threshold has the best balanced accuracy. About `3 / false_alarms` real images are needed.
         min_accuracy: Of the verdicts beyond the band, see `abstain_band`.
+        groups: [N]; images of one group count as one image. Each its own when not given.
 
     Raises:
-        DfdError: No image, or a rate of false alarms that these images cannot show.
+        DfdError: No image, or too few real ones to show such a rate of false alarms.
     """
+    if false_alarms is not None:
+        real = np.flatnonzero(np.asarray(truth) == 0)
+        n_real = len(real if groups is None else set(np.asarray(groups)[real]))
+        if false_alarms <= 0 or n_real < round(3 / false_alarms):
+            needed = f"about {round(3 / false_alarms):,}" if false_alarms > 0 else "infinitely many"
+            raise DfdError(
+                f"there are {n_real} real images of different sources, and {needed} are needed to show a false-alarm rate "
+                f"of {false_alarms:.2%}; calibrate on more, or allow more false alarms."
+            )
     plain = Decision(temperature=fit_temperature(truth, logits))
     p_fake = plain.p_fake(logits)
     if false_alarms is None:

@@ -127,6 +127,13 @@ def check_fit(detector: Detector, dataset: ImageDataset) -> None:
         )
 
 
+def in_validation(detector: Detector, manifest: pd.DataFrame) -> np.ndarray:
+    """Return which images of a manifest a detector was chosen by, and has not learned from, bool [N]."""
+    if detector.validation_digests is None:
+        return np.zeros(len(manifest), bool)
+    return np.isin(content_digests(manifest), detector.validation_digests)
+
+
 def in_training(detector: Detector, manifest: pd.DataFrame) -> np.ndarray:
     """Return which images of a manifest a detector was trained on, or chosen by in validation, bool [N]."""
     if detector.training_digests is None:

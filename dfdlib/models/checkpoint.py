@@ -37,6 +37,8 @@ def save_detector(detector: Detector, path: str | Path) -> None:
         content["familiarity"] = detector.familiarity.state()
     if detector.training_digests is not None:
         content["seen"] = torch.from_numpy(detector.training_digests)
+    if detector.validation_digests is not None:
+        content["validation"] = torch.from_numpy(detector.validation_digests)
     save_checked(content, path)
 
 
@@ -73,6 +75,7 @@ def load_detector(path: str | Path, device: str | torch.device = "cpu") -> Detec
     if "familiarity" in content:
         detector.familiarity = Familiarity.from_state(content["familiarity"])
     detector.training_digests = content["seen"].numpy() if "seen" in content else None
+    detector.validation_digests = content["validation"].numpy() if "validation" in content else None
     return detector
 
 

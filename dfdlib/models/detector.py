@@ -44,6 +44,8 @@ class Detector:
     """What its training images look like; None where that was not learned."""
     training_digests: np.ndarray | None = None
     """Digests of the training and validation images, int64, see `manifest.content_digests`; None where unknown."""
+    validation_digests: np.ndarray | None = None
+    """Those of the validation images alone, which it has not learned from; None where unknown."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """Training settings, data and versions; for the record only."""
 

@@ -18,13 +18,16 @@ _TRAIN_IMAGES, _VAL_IMAGES = 1200, 600
 _BATCH = 32
 
 
-def remember(detector: Detector, *datasets: ImageDataset) -> None:
-    """Add the images of data sets to those that a detector has seen: their digests, and the names of their folders."""
-    digests = [content_digests(dataset.manifest) for dataset in datasets]
-    before = [] if detector.training_digests is None else [detector.training_digests]
-    known = np.unique(np.concatenate([*before, *digests]))
-    detector.training_digests = known[known != 0]
-    folders = {Path(root).name for dataset in datasets for root in dataset.manifest["root"].unique()}
+def remember(detector: Detector, train: ImageDataset, val: ImageDataset) -> None:
+    """Add images to those that a detector has seen: their digests, and the names of their folders."""
+    learned, judged = content_digests(train.manifest), content_digests(val.manifest)
+    none = np.empty(0, np.int64)
+    seen = none if detector.training_digests is None else detector.training_digests
+    held_out = none if detector.validation_digests is None else detector.validation_digests
+    learned = np.concatenate([np.setdiff1d(seen, held_out), learned])
+    detector.validation_digests = np.setdiff1d(np.concatenate([held_out, judged]), [0, *learned])
+    detector.training_digests = np.setdiff1d(np.concatenate([seen, learned, judged]), [0])
+    folders = {Path(root).name for dataset in (train, val) for root in dataset.manifest["root"].unique()}
     detector.provenance["sources"] = sorted(folders | set(detector.provenance.get("sources", ())))
 
 

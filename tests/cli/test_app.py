@@ -4,6 +4,7 @@ import functools
 import hashlib
 import inspect
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from dfdlib import __version__, create_detector, load_detector, save_detector
 from dfdlib.cli import data
 from dfdlib.cli.app import COMMANDS, main
 from dfdlib.data.dataset import ImageDataset
-from dfdlib.data.manifest import read_manifest
+from dfdlib.data.manifest import content_digests, read_manifest
 from dfdlib.demo.sets import DEMO_IMAGES
 from dfdlib.evaluation.files import frame_scores
 from dfdlib.evaluation.predictions import predict
@@ -199,7 +200,7 @@ def test_from_a_folder_to_a_finetuned_detector(capsys, photos, tmp_path):
     code, out, _ = dfd(capsys, "evaluate", *models, "--data", photos, "--ensemble")
     (together,) = json.loads(out)
     assert together["auc"] == pytest.approx(row["auc"])
-    calibrated = ("--data", photos, "--out", tmp_path / "calibrated.pt", "--false-alarms", 0.2)
+    calibrated = ("--data", photos, "--out", tmp_path / "calibrated.pt", "--false-alarms", 0.4)
     code, out, _ = dfd(capsys, "calibrate", "--model", result["model"], *calibrated)
     fitted = json.loads(out)
     assert code == 0
@@ -207,7 +208,8 @@ def test_from_a_folder_to_a_finetuned_detector(capsys, photos, tmp_path):
     assert tuple(fitted["band"]) == load_detector(fitted["model"]).decision.band
     val = ImageDataset(read_manifest(photos / "manifest.csv"), 40).split("val")
     reals = predict(load_detector(fitted["model"]), val).query("label == 'real'")
-    assert (reals["predicted"] == "fake").mean() <= 0.2
+    assert (reals["predicted"] == "fake").mean() <= 0.4
+    assert fitted["false_alarms_below"] > 0.4
     predictions = json.loads(
         dfd(capsys, "evaluate", "--model", result["model"], "--data", photos, "--split", "val")[1]
     )
@@ -420,6 +422,54 @@ def test_data_without_splits_is_split_as_for_training(capsys, photos, tmp_path):
     wrong = ("--model", model, "--data", photos, "--out", tmp_path / "tuned", "--epochs", 1, "--seed", 4)
     _, _, err = dfd(capsys, "finetune", *wrong)
     assert "test images were learned before, and are left out; was --seed another one then?" in err
+
+
+def test_calibration_is_on_images_that_were_not_learned(capsys, photos, tmp_path):
+    options = ["--backbone", "resnet10t", "--image-size", 32, "--pretrained", "none", "--epochs", 1]
+    train = ("train", "--data", photos, "--out", tmp_path / "run", *options, "--max-images", 50, "--seed", 3)
+    model = json.loads(dfd(capsys, *train)[1])["model"]
+    calibrate = ("calibrate", "--model", model, "--data", photos, "--out", tmp_path / "c.pt")
+    detector = load_detector(model)
+    own = len(detector.validation_digests)
+    assert 0 < own < len(detector.training_digests)
+    code, out, _ = dfd(capsys, *calibrate)
+    assert (code, json.loads(out)["n"]) == (0, own)
+    dfd(capsys, "split", photos, "--val", 0.4, "--seed", 8)
+    assert json.loads(dfd(capsys, *calibrate)[1])["n"] == own
+    code, out, err = dfd(capsys, *calibrate, "--split", "train")
+    left = 36 - json.loads(out)["n"]
+    assert f"left out: {left} images that the detector has learned from" in err
+    known = detector.training_digests, detector.validation_digests
+    detector.validation_digests = np.empty(0, np.int64)
+    detector.training_digests = content_digests(read_manifest(photos / "manifest.csv"))
+    save_detector(detector, model)
+    code, _, err = dfd(capsys, *calibrate)
+    assert code == 1
+    assert "no labelled image in its val split that the detector has not learned from" in err
+    detector.training_digests, detector.validation_digests = known[0], None
+    save_detector(detector, model)
+    assert "does not say which images it learned from" in dfd(capsys, *calibrate)[2]
+
+
+def test_a_promise_of_few_false_alarms_needs_real_images(capsys, model, photos, tmp_path):
+    calibrate = ("calibrate", "--model", model, "--data", photos, "--out", tmp_path / "c.pt")
+    code, _, err = dfd(capsys, *calibrate, "--false-alarms", 0.01)
+    assert code == 1
+    assert re.search(
+        r"there are \d real images .* about 300 are needed to show a false-alarm rate of 1\.00%", err
+    )
+    assert not (tmp_path / "c.pt").exists()
+    code, out, err = dfd(capsys, *calibrate, "--split", "train", "--false-alarms", 0.2)
+    assert code == 0
+    assert json.loads(out)["false_alarms_below"] > 0
+
+
+def test_fakes_alone_can_be_judged(capsys, model, photos):
+    code, out, err = dfd(capsys, "evaluate", "--model", model, "--data", photos / "fake")
+    (row,) = json.loads(out)
+    assert (code, row["n_fake"], row["n_real"], row["auc"]) == (0, 30, 0, None)
+    assert 0 <= row["fake_accuracy"] <= 1
+    assert "with images of one label alone, there is no AUC" in err
 
 
 def test_what_users_reported_is_learned(capsys, photos, tmp_path):

@@ -147,7 +147,8 @@ def test_faceforensics_trees_give_method_and_video(write_images):
     manifest = scan_images(write_images(files))
     fakes = manifest[manifest["label"] == "fake"]
     assert list(fakes["generator"]) == ["Deepfakes"] * 2 + ["Face2Face"] * 2
-    assert set(manifest["group"]) == {"source_000"}
+    assert set(manifest["group"]) == {"000"}
+    assert set(fakes["sources"]) == {"000/003"}
 
 
 @pytest.mark.parametrize("top", ["deepfakes", "original", "train", "ai/real"])

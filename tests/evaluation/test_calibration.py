@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import balanced_accuracy_score
 
@@ -98,6 +98,25 @@ def test_false_alarms_that_cannot_be_promised_are_refused():
             calibration.threshold_for_false_alarms(truth, [0.2, 0.4], rate)
     near = np.nextafter(1, 0)
     assert near < calibration.threshold_for_false_alarms([0, 1], [near, 1], 0) <= 1
+
+
+def test_a_false_alarm_rate_needs_three_times_its_inverse_of_real_images():
+    truth, logits = np.r_[np.zeros(299), np.ones(50)], np.linspace(-3, 3, 349)
+    with pytest.raises(DfdError, match=r"there are 299 real images .* about 300 are needed"):
+        calibration.calibrate(truth, logits, false_alarms=0.01)
+    with pytest.raises(DfdError, match="infinitely many are needed"):
+        calibration.calibrate(truth, logits, false_alarms=0)
+    truth, logits = np.r_[0, truth], np.r_[-4, logits]
+    assert calibration.calibrate(truth, logits, false_alarms=0.01).threshold > 0
+    with pytest.raises(DfdError, match="there are 30 real images"):
+        calibration.calibrate(truth, logits, false_alarms=0.01, groups=np.arange(350) // 10)
+
+
+def test_the_bound_of_false_alarms_is_that_of_clopper_and_pearson():
+    for k, n in ((0, 300), (3, 300), (7, 40)):
+        assert binom.cdf(k, n, calibration.false_alarms_below(k, n)) == pytest.approx(0.05)
+    assert calibration.false_alarms_below(0, 300) == pytest.approx(3 / 300, rel=0.01)
+    assert calibration.false_alarms_below(5, 5) == 1
 
 
 def test_a_band_of_nonsense_is_refused():

@@ -102,7 +102,7 @@ def test_an_error_shows_no_traceback_in_a_notebook():
 def test_train_config_checks_itself():
     with pytest.raises(DfdError, match=r"`ema_decay` is 1\.0; it must be below 1"):
         TrainConfig(ema_decay=1.0)
-    with pytest.raises(DfdError, match="`accumulate` is 3; it must divide `batch_size`, 32"):
+    with pytest.raises(DfdError, match="`accumulate` is 3; it must divide `batch_size`, 16"):
         TrainConfig(accumulate=3)
     with pytest.raises(DfdError, match="unknown parameter `epoch`; did you mean `epochs`"):
         TrainConfig(epoch=3)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from dfdlib.core.errors import DfdError
+from dfdlib.data.groups import grouping, tie
 from dfdlib.data.scan import open_data, scan_images, scan_videos
-from dfdlib.data.sources import describe_groups, merged
-from dfdlib.data.splits import assign_splits, complete_splits, kfold
+from dfdlib.data.splits import assign_splits, kfold
 
 N = 20
 
@@ -167,23 +167,23 @@ def test_celeb_dfs_test_list_is_kept_and_persons_that_cross_it_are_told(tmp_path
         (tmp_path / name).write_bytes(b"x")
     listed = ["1 Celeb-real/id0_0001.mp4", "0 Celeb-synthesis/id6_id7_0000.mp4", "1 Celeb-real/id6_0000.mp4"]
     (tmp_path / "List_of_testing_videos.txt").write_text("\n".join(listed))
-    with pytest.warns(UserWarning, match="the official splits put 2 sources, such as source_id0"):
-        manifest = scan_videos(tmp_path)
+    manifest = scan_videos(tmp_path)
     tested = set(manifest.loc[manifest["split"] == "test", "path"])
     assert tested == {line.split()[1] for line in listed}
     assert set(manifest["split"]) == {"train", "test"}
-    assert set(complete_splits(manifest)["split"]) == {"train", "val", "test"}
+    with pytest.warns(UserWarning, match=r"2 groups cross the splits, e\.g\. `id0` is in test and train"):
+        assert set(open_data(tmp_path, videos=True)["split"]) == {"train", "val", "test"}
 
 
 def test_a_broken_list_is_refused_by_name(write_images):
     root = write_images(["real/a.png", "fake/b.png"])
     (root / "metadata.json").write_text("{")
-    with pytest.raises(DfdError, match=r"metadata\.json is not the file that its name promises"):
+    with pytest.raises(DfdError, match=r"metadata\.json cannot be read"):
         scan_images(root)
 
 
 def test_rows_that_share_a_key_are_one_through_others():
-    assert list(merged([["b"], ["a", "c"], ["c"], ["d", "b"], ["e"]])) == ["b", "a", "a", "b", "e"]
+    assert list(tie([["b"], ["a", "c"], ["c"], ["d", "b"], ["e"]])) == ["b", "a", "a", "b", "e"]
 
 
 def test_names_that_look_like_frames_are_told(write_images):
@@ -194,11 +194,8 @@ def test_names_that_look_like_frames_are_told(write_images):
         for f in range(3)
     ]
     manifest = open_data(write_images(files))
-    text = " ".join(describe_groups(manifest))
-    assert "look like frames of 8 videos or persons" in text
-    assert "fill in the column `group`" in text
-    tied = manifest.assign(group=manifest["path"].str.rsplit("_", n=1).str[0].str.rsplit("/").str[-1])
-    assert describe_groups(tied) == [
-        "48 images are in 8 groups, 8 of them of several images (videos, persons, an original and its fakes), "
-        "such as 000_001 with 6."
-    ]
+    assert "48 file names look like frames of 8 sources" in " ".join(grouping(manifest))
+    tied = manifest.assign(
+        split=None, group=manifest["path"].str.rsplit("_", n=1).str[0].str.rsplit("/").str[-1]
+    )
+    assert len(grouping(tied)) == 1
