@@ -1,11 +1,15 @@
 """A small demo set and a small data set in folders, made once for all tests."""
 
+import sys
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
 from dfdlib.demo.sets import demo_manifest
+from dfdlib.images.faces import face_finder, parse_faces
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +24,23 @@ def demo(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DFD_DATA_DIR", str(tmp_path_factory.mktemp("data")))
         return demo_manifest(n_images=240, size=64)
+
+
+@pytest.fixture
+def green_faces(monkeypatch):
+    """Return `parse_faces`, for which a stand-in of dlib takes each pure green rectangle for a face."""
+
+    def find(image, _):
+        green = (image == (0, 255, 0)).all(2).astype(np.uint8)
+        for row in cv2.connectedComponentsWithStats(green)[2][1:].tolist():
+            yield SimpleNamespace(
+                **{name: lambda v=v: v for name, v in zip(("left", "top", "width", "height"), row[:4])}  # noqa: B905
+            )
+
+    monkeypatch.setitem(sys.modules, "dlib", SimpleNamespace(get_frontal_face_detector=lambda: find))
+    face_finder.cache_clear()
+    yield parse_faces
+    face_finder.cache_clear()
 
 
 @pytest.fixture

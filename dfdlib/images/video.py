@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 
 from dfdlib.core.errors import ImageError
+from dfdlib.core.faces import Faces
 from dfdlib.images.decode import IMAGE_SUFFIXES, MAX_PIXELS, read_image
-from dfdlib.images.faces import FaceDetector, crop_face, follow_face
+from dfdlib.images.faces import cut_square, follow_face, square_around
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # damage is reported by our errors, not by FFmpeg's
 
@@ -53,27 +54,28 @@ def read_frames(path: str | Path, n_frames: int, max_pixels: int = MAX_PIXELS) -
     return np.stack(frames)
 
 
-def read_subject(path: str | Path, n_frames: int, faces: FaceDetector | None = None) -> list[np.ndarray]:
-    """Read frames of a video, cropped to the main face where a face detector is given.
+def read_subject(path: str | Path, n_frames: int, faces: Faces | None = None) -> list[np.ndarray]:
+    """Read frames of a video, cropped to the main face where that is asked for.
 
     Args:
         path: A video file, or a folder of images.
         n_frames: How many, see `read_frames`.
-        faces: Finds the face, which is followed over the frames.
+        faces: How the main face is cropped, which is followed over the frames.
 
     Returns:
         T images, uint8 [H, W, 3]; crops differ in size.
 
     Raises:
-        ImageError: See `read_frames`; or no face is found.
+        ImageError: See `read_frames`; or no face is found, and such videos are refused.
     """
     frames = read_frames(path, n_frames)
-    if faces is None:
-        return list(frames)
-    boxes = follow_face(frames, faces, every=max(1, n_frames // 8))
+    boxes = None if faces is None else follow_face(frames, faces, every=max(1, n_frames // 8))
     if boxes is None:
-        raise ImageError(f"{path} shows no face that can be found.")
-    return [crop_face(frame, box) for frame, box in zip(frames, boxes, strict=True)]
+        if faces is not None and faces.missing == "refuse":
+            raise ImageError(f"{path} shows no face that can be found.")
+        return list(frames)
+    pairs = zip(frames, boxes, strict=True)
+    return [cut_square(frame, square_around(box, faces.margin)) for frame, box in pairs]
 
 
 def _spread(path: Path, n_frames: int, total: int) -> list[np.ndarray]:

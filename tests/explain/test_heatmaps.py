@@ -12,7 +12,7 @@ from torch import nn
 from dfdlib import DfdError, create_detector, predict
 from dfdlib.data.dataset import ImageDataset
 from dfdlib.explain.heatmaps import METHODS, confident_explanation, explain_images, pick_samples, save_samples
-from dfdlib.images.picture import overlay
+from dfdlib.images.picture import Picture, overlay
 from dfdlib.models.decision import Decision
 from dfdlib.models.detector import Detector
 from dfdlib.models.networks import Logits
@@ -188,8 +188,9 @@ def test_the_surest_detector_explains(spot, picture):
     shy = Detector(Spot(), "spot", {}, 32, ("red", "blue"), decision=Decision(temperature=10.0))
     image = picture[0].copy()
     image[..., 0] = 255
-    assert confident_explanation([shy, spot], [image, image])[0] == 1
-    assert confident_explanation([spot, shy], [image, image])[0] == 0
+    read = Picture(cv2.imencode(".png", image[..., ::-1])[1].tobytes(), "x")
+    assert confident_explanation([shy, spot], read)[0] == 1
+    assert confident_explanation([spot, shy], read)[0] == 0
 
 
 @pytest.mark.parametrize(
