@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dfdlib.data.scan import scan_images
 from dfdlib.demo.sets import demo_manifest
 from dfdlib.images.faces import face_finder, parse_faces
 
@@ -41,6 +42,19 @@ def green_faces(monkeypatch):
     face_finder.cache_clear()
     yield parse_faces
     face_finder.cache_clear()
+
+
+@pytest.fixture
+def crowd(tmp_path):
+    """A folder with an image of two green faces, one of a single face, and one of none."""
+    boxes = {"a two": [(4, 5, 10, 10), (50, 20, 20, 16)], "b one": [(30, 20, 12, 12)], "c none": []}
+    (tmp_path / "crowd").mkdir()
+    for name, of_image in boxes.items():
+        image = np.random.default_rng(len(name)).integers(0, 200, (60, 90, 3)).astype(np.uint8)
+        for left, top, width, height in of_image:
+            image[top : top + height, left : left + width] = (0, 255, 0)
+        cv2.imwrite(str(tmp_path / "crowd" / f"{name}.png"), image)
+    return scan_images(tmp_path / "crowd", require_labels=False)
 
 
 @pytest.fixture

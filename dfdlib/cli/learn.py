@@ -51,8 +51,7 @@ def train(
         residual: High-pass residual beside RGB.
         stem_stride: Stride of the first convolution; 0 leaves it unchanged.
         attention: CBAM on the last feature map.
-        faces: Crop images to faces: `dlib`, or YuNet's .onnx file; then, after commas, `all` faces are judged in place
-            of the largest, images without one are judged `whole`, and margin=0.3. The detector keeps this.
+        faces: Crop to faces, and later judge crops: dlib, or YuNet's file, such as yunet.onnx,all,whole,margin=0.5.
         config: How to train.
     """
     switches = {"residual": residual, "stem_stride": stem_stride, "attention": attention}
@@ -68,18 +67,10 @@ def train(
 
     machine.setup(config.seed)
     manifest = open_data(data, config.seed, max_images) if data else demo_manifest()
-    detector = create_detector(
-        backbone,
-        image_size,
-        categories_of(manifest),
-        pretrained,
-        weights,
-        config.seed,
-        fallback=fallback,
-        largest_side=typical_side(manifest),
-        faces=parse_faces(faces),
-        **({} if backbone == "cnn" else switches),
-    )
+    given = {"fallback": fallback, "largest_side": typical_side(manifest), "faces": parse_faces(faces)}
+    given |= {} if backbone == "cnn" else switches
+    first = backbone, image_size, categories_of(manifest), pretrained, weights, config.seed
+    detector = create_detector(*first, **given)
     images = ImageDataset(manifest, detector.fit, detector.categories, config.workers)
     tell_unreadable(images.unreadable["error"])
     with contextlib.redirect_stdout(sys.stderr):
