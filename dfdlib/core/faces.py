@@ -30,7 +30,7 @@ class Faces:
         return f"{self.detector}, {self.which}, margin={self.margin:g}, {self.missing}"
 
     def plain(self) -> dict[str, Any]:
-        """Return it in plain types, for a detector file."""
+        """Return it in plain types, for `from_plain`."""
         return asdict(self) | {"model": base64.b64encode(self.model).decode()}
 
     @classmethod

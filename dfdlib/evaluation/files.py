@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -34,15 +33,9 @@ from dfdlib.models.forward import check_views
 
 Source = Path | Picture | np.ndarray
 """An image or video file, an image file in memory, or pixels, uint8 [H, W, 3], which are judged as a whole."""
-
-
-class Decoded(NamedTuple):
-    """What detectors see of a source."""
-
-    pixels: dict[tuple[int, str, Faces | None], np.ndarray]
-    """By `Detector.fit`, uint8 [T, S, S, 3]: the frames of a video, or of an image its `squares`."""
-    squares: list[Square | None]
-    """See `Picture.squares`; [None] for a video."""
+Decoded = tuple[dict[tuple[int, str, Faces | None], np.ndarray], list[Square | None]]
+"""What detectors see of a source: the frames of a video, or of an image its squares (see `Picture.squares`), by
+`Detector.fit`, uint8 [T, S, S, 3]; and the squares, [None] for a video."""
 
 
 @dataclass
@@ -108,7 +101,7 @@ def judge_files(
         table = part.assign(p_fake=np.nan, predicted="", verdict="", faces=[[] for _ in found])
         if len(readable):
             known = [found[i] for i in readable]
-            places = np.repeat(readable, [len(one.squares) for one in known])  # one per face
+            places = np.repeat(readable, [len(squares) for _, squares in known])  # one per face
             batch = _stacked(detectors, part.iloc[places], known)
             judged = _with_faces(next(judge_rows(detectors, [batch], tta, threshold)), places, known)
             table = judged.reindex(part.index).combine_first(table)[judged.columns]
@@ -215,13 +208,13 @@ def _read(detectors: Sequence[Detector], n_frames: int, source: Source) -> Decod
         if isinstance(source, Path) and source.suffix.lower() in VIDEO_SUFFIXES:
             frames = read_subject(source, n_frames, faces)
             fitted = {fit: np.stack([fit_image(frame, *fit[:2]) for frame in frames]) for fit in fits}
-            return Decoded(fitted, [None])
+            return fitted, [None]
         if any(detector.n_frames for detector in detectors):
             raise ImageError(f"{source} is no video; this detector judges clips.")
         if isinstance(source, np.ndarray):
-            return Decoded({fit: fit_image(source, *fit[:2])[None] for fit in fits}, [None])
+            return {fit: fit_image(source, *fit[:2])[None] for fit in fits}, [None]
         picture = source if isinstance(source, Picture) else read_picture(source)
-        return Decoded({fit: picture.views(*fit) for fit in fits}, picture.squares(faces))
+        return {fit: picture.views(*fit) for fit in fits}, picture.squares(faces)
     except ImageError as error:
         return str(error)
 
@@ -229,25 +222,22 @@ def _read(detectors: Sequence[Detector], n_frames: int, source: Source) -> Decod
 def _stacked(detectors: Sequence[Detector], rows: pd.DataFrame, sources: Sequence[Decoded]) -> DecodedRows:
     """Put several sources together, as the detectors take them; a row is a video, or a face of an image."""
     pixels = {
-        fit: torch.from_numpy(np.concatenate([one.pixels[fit] for one in sources])).permute(0, 3, 1, 2)
-        for fit in sources[0].pixels
+        fit: torch.from_numpy(np.concatenate([seen[fit] for seen, _ in sources])).permute(0, 3, 1, 2)
+        for fit in sources[0][0]
     }
     if detectors[0].n_frames:
         pixels = {fit: one.unflatten(0, (len(sources), -1)) for fit, one in pixels.items()}
         return DecodedRows(rows, pixels)
-    sizes = [(len(next(iter(one.pixels.values()))), len(one.squares)) for one in sources]
-    counts = [n_frames // n_faces for n_frames, n_faces in sizes for _ in range(n_faces)]
+    frames = [(len(next(iter(seen.values()))), squares) for seen, squares in sources]
+    counts = [n // len(squares) for n, squares in frames for _ in squares]
     return DecodedRows(rows, pixels, counts)
 
 
 def _with_faces(judged: pd.DataFrame, places: np.ndarray, sources: Sequence[Decoded]) -> pd.DataFrame:
     """Return of each place the row with the highest `p_fake`, and in `faces` what was said of all."""
-    squares = [square for one in sources for square in one.squares]
-    of_each = judged.assign(square=squares).groupby(places)
-    said = {
-        place: rows[rows["square"].notna()][["square", "p_fake", "verdict"]].to_dict("records")
-        for place, rows in of_each
-    }
+    of_each = judged.assign(square=[one for _, squares in sources for one in squares]).groupby(places)
+    about = ["square", "p_fake", "verdict"]
+    said = {place: rows.loc[rows["square"].notna(), about].to_dict("records") for place, rows in of_each}
     return judged.loc[of_each["p_fake"].idxmax()].set_axis(list(said)).assign(faces=pd.Series(said))
 
 

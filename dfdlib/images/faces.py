@@ -15,11 +15,10 @@ import numpy as np
 from dfdlib.core.errors import DfdError, unknown
 from dfdlib.core.faces import Faces
 
-Box = tuple[float, float, float, float]
+Box = tuple[float, ...]
 """Left, top, width and height in pixels."""
 Square = tuple[int, int, int]
 """Left, top and side in pixels; it may reach beyond the image."""
-DLIB = "dlib"
 _LONGEST_SIDE = 640
 _MIN_SCORE = 0.7
 """Least confidence of a face, of 0 to 1; another one would change what older detectors see."""
@@ -46,15 +45,13 @@ def parse_faces(text: str) -> Faces | None:
     for word in words:
         if word in _WORDS:
             given[_WORDS[word]] = word
-        elif re.fullmatch(r"margin=[0-4](\.\d+)?", word):
+        elif re.fullmatch(r"margin=[01](\.\d+)?", word):
             given["margin"] = float(word.removeprefix("margin="))
         else:
             raise unknown("word in `faces`", word, [*_WORDS, "margin=0.3"])
-    if detector != DLIB:
+    if detector != "dlib":
         if not Path(detector).is_file():
-            raise DfdError(
-                f"no face detector at {detector}; pass YuNet's .onnx file, or `{DLIB}` with `pip install 'dfdlib[faces]'`."
-            )
+            raise DfdError(f"no face detector at {detector}; pass YuNet's .onnx file, or `dlib`.")
         model = Path(detector).read_bytes()
         given |= {"digest": hashlib.sha256(model).hexdigest(), "model": model}
     faces = Faces(Path(detector).name, **given)
@@ -93,17 +90,11 @@ def cut_square(image: np.ndarray, square: Square | None) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def face_finder(faces: Faces) -> Callable[[np.ndarray], list[Box]]:
-    """Load what finds the faces in uint8 [H, W, 3] RGB; it is not safe to call from several threads.
-
-    Raises:
-        DfdError: The model is not YuNet, or dlib is not installed.
-    """
+    """Load what finds faces, for one thread at a time. Raises `DfdError`: it is not YuNet, or dlib is missing."""
     try:
         return _by_yunet(faces.model) if faces.digest else _by_dlib()
     except cv2.error as error:
-        raise DfdError(
-            f"{faces.detector} cannot be loaded as YuNet; take it from OpenCV's model zoo."
-        ) from error
+        raise DfdError(f"{faces.detector} cannot be loaded as YuNet of OpenCV's model zoo.") from error
     except ImportError as error:
         raise DfdError("faces are found by dlib, which is missing; `pip install 'dfdlib[faces]'`.") from error
 

@@ -54,14 +54,16 @@ class Picture:
 
     def views(self, size: int, interpolation: str = "bilinear", faces: Faces | None = None) -> np.ndarray:
         """Return each of `squares` as `fitted` does, uint8 [K, size, size, 3]."""
-        return np.stack([self._fitted(size, interpolation, square) for square in self.squares(faces)])
+        squares = self.squares(faces)
+        if squares == [None]:
+            return fit_image(self._decode(math.ceil(_SPARE * size)).pixels, size, interpolation)[None]
+        crops = (cut_square(self.pixels, square) for square in squares)
+        return np.stack([fit_image(crop, size, interpolation) for crop in crops])
 
     def fitted(self, size: int, interpolation: str = "bilinear", faces: Faces | None = None) -> np.ndarray:
         """Return the image, or its largest face, as `fit_image` fits it, uint8 [size, size, 3].
 
-        A large JPEG that is fitted as a whole is fitted approximately, but sooner.
-
-        A JPEG whose shorter side is at least 4.5 times `size` is decoded at a half or a quarter of its size, for which
+        A JPEG that is fitted as a whole and whose shorter side is at least 4.5 times `size` is decoded at a half or a quarter of its size, for which
         libjpeg leaves out high frequencies. That changes pixels by 0.2 to 0.5 grey levels on average (mosaics of
         photographs, quality 90, 4:2:0). It is decoded at its full size where the square in its middle would begin or
         end within one of the larger pixels, and where colours are not equally coarse across and down, as in 4:2:2.
@@ -69,12 +71,7 @@ class Picture:
         Raises:
             ImageError: See `squares`.
         """
-        return self._fitted(size, interpolation, self.squares(faces)[0])
-
-    def _fitted(self, size: int, interpolation: str, square: Square | None) -> np.ndarray:
-        if square is not None:
-            return fit_image(cut_square(self.pixels, square), size, interpolation)
-        return fit_image(self._decode(math.ceil(_SPARE * size)).pixels, size, interpolation)
+        return self.views(size, interpolation, faces)[0]
 
     def _decode(self, min_side: int | None) -> Reduced:
         """Return the image with at least `min_side` pixels of its shorter side; each reduction is decoded once."""
