@@ -1,8 +1,5 @@
 """A small demo set and a small data set in folders, made once for all tests."""
 
-import sys
-from types import SimpleNamespace
-
 import cv2
 import numpy as np
 import pandas as pd
@@ -10,7 +7,7 @@ import pytest
 
 from dfdlib.data.scan import scan_images
 from dfdlib.demo.sets import demo_manifest
-from dfdlib.images.faces import face_finder, parse_faces
+from dfdlib.images.faces import parse_faces
 
 
 @pytest.fixture(autouse=True)
@@ -27,21 +24,23 @@ def demo(tmp_path_factory):
         return demo_manifest(n_images=240, size=64)
 
 
+def _find_green(image):
+    green = (image == (0, 255, 0)).all(2).astype(np.uint8)
+    return [tuple(map(float, row[:4])) for row in cv2.connectedComponentsWithStats(green)[2][1:]]
+
+
 @pytest.fixture
-def green_faces(monkeypatch):
-    """Return `parse_faces`, for which a stand-in of dlib takes each pure green rectangle for a face."""
+def green_file(tmp_path, monkeypatch):
+    """A file in place of YuNet's, which takes each pure green rectangle for a face."""
+    monkeypatch.setattr("dfdlib.images.faces.face_finder", lambda _: _find_green)
+    (tmp_path / "green.onnx").write_bytes(b"green")
+    return tmp_path / "green.onnx"
 
-    def find(image, _):
-        green = (image == (0, 255, 0)).all(2).astype(np.uint8)
-        for row in cv2.connectedComponentsWithStats(green)[2][1:].tolist():
-            yield SimpleNamespace(
-                **{name: lambda v=v: v for name, v in zip(("left", "top", "width", "height"), row[:4])}  # noqa: B905
-            )
 
-    monkeypatch.setitem(sys.modules, "dlib", SimpleNamespace(get_frontal_face_detector=lambda: find))
-    face_finder.cache_clear()
-    yield parse_faces
-    face_finder.cache_clear()
+@pytest.fixture
+def green_faces(green_file):
+    """Return `parse_faces` for such a file and any further words."""
+    return lambda *words: parse_faces(", ".join([str(green_file), *words]))
 
 
 @pytest.fixture

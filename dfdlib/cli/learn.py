@@ -51,7 +51,7 @@ def train(
         residual: High-pass residual beside RGB.
         stem_stride: Stride of the first convolution; 0 leaves it unchanged.
         attention: CBAM on the last feature map.
-        faces: Crop to faces, and later judge crops: dlib, or YuNet's file, such as yunet.onnx,all,whole,margin=0.5.
+        faces: Crop to faces, and later judge crops: yunet or its file, and as yunet,all,whole,margin=0.5.
         config: How to train.
     """
     switches = {"residual": residual, "stem_stride": stem_stride, "attention": attention}
@@ -274,15 +274,13 @@ def load_detectors(paths: Iterable[str], faces: str = "") -> list[Detector]:
         paths: Their files.
         faces: How they are to crop to faces, see `parse_faces`; as in training when empty.
     """
-    from dfdlib.images.faces import face_finder, parse_faces
+    from dfdlib.images.faces import parse_faces
     from dfdlib.models.checkpoint import load_detector
 
     given, detectors = parse_faces(faces), []
     for path in paths:
         detectors.append(load_detector(path))
         detectors[-1].faces = given or detectors[-1].faces
-        if detectors[-1].faces:
-            face_finder(detectors[-1].faces)  # where that is missing, it is to be said now
         if detectors[-1].limits:
             print(f"note: {path}: {detectors[-1].limits}", file=sys.stderr)
     return detectors

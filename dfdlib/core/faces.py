@@ -13,7 +13,7 @@ class Faces:
     """Which faces of an image a detector sees; `images.faces.parse_faces` makes one."""
 
     detector: str
-    """What finds them: `dlib`, or the name of YuNet's file."""
+    """Name of YuNet's file, which finds them."""
     margin: float = 0.3
     """Added on each side of a face, as a fraction of the longer side of its box."""
     which: str = "largest"
@@ -23,7 +23,7 @@ class Faces:
     digest: str = ""
     """SHA-256 of `model`, in hex."""
     model: bytes = field(default=b"", repr=False, compare=False)
-    """YuNet's file, so that a detector file needs no other; empty for dlib."""
+    """What is in YuNet's file, so that a detector file needs no other."""
 
     def __str__(self) -> str:
         """Return the setting as `parse_faces` reads it."""

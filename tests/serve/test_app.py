@@ -315,7 +315,7 @@ def test_the_demo_detectors_are_trained_once(tmp_path, monkeypatch, store, photo
 
 def test_each_face_gets_a_verdict_and_its_place(crowd, green_faces, files, store):
     detector = load_detector(files / "net.pt")
-    detector.faces = green_faces("dlib, all")
+    detector.faces = green_faces("all")
     app = create_app(Service({"net": detector}), store).test_client()
     two, one, none = (file.read_bytes() for file in files_of(crowd))
     answer = send(app, two).json
@@ -332,6 +332,6 @@ def test_each_face_gets_a_verdict_and_its_place(crowd, green_faces, files, store
     refused = send(app, none)
     assert refused.status_code == 422
     assert refused.json["error"] == "The image shows no face that can be found."
-    detector.faces = green_faces("dlib, whole")
+    detector.faces = green_faces("whole")
     app = create_app(Service({"net": detector}), store).test_client()
     assert send(app, none).json["predictions"][0]["faces"] == []
