@@ -106,6 +106,7 @@ def _judge_one(
     detectors: Sequence[Detector], manifest: pd.DataFrame, threshold: float | None, settings: dict[str, Any]
 ) -> dict[str, Any]:
     from dfdlib.evaluation.files import judge_files
+    from dfdlib.images.video import VIDEO_SUFFIXES
 
     (table,) = judge_files(detectors, manifest, threshold=threshold, workers=1, **settings)
     row = table.iloc[0]
@@ -119,7 +120,7 @@ def _judge_one(
     if "predicted_category" in row:
         confidence = round(row["category_confidence"], 6)
         result |= {"category": row["predicted_category"], "category_confidence": confidence}
-    if "faces" in row:
+    if "faces" in row and Path(row["path"]).suffix.lower() not in VIDEO_SUFFIXES:
         result["faces"] = row["faces"]
     return result
 

@@ -53,9 +53,7 @@ def parse_faces(text: str) -> Faces | None:
             raise unknown("word in `faces`", word, [*_WORDS, "margin=0.3"])
     file = _packaged() if detector == "yunet" else Path(detector)
     if not file.is_file():
-        raise DfdError(
-            f"no face detector at {file}; pass YuNet's .onnx file, or `yunet` (see dfdlib[faces])."
-        )
+        raise DfdError(f"no face detector at {file}; pass YuNet's .onnx file, or `yunet`.")
     model = file.read_bytes()
     faces = Faces(file.name, **given, digest=hashlib.sha256(model).hexdigest(), model=model)
     face_finder(faces)

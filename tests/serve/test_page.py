@@ -151,6 +151,7 @@ def test_faces_are_boxed_where_they_are(page, photo):
         assert first.rect[size] == pytest.approx(
             60 / {"width": 160, "height": 120}[size] * image[size], abs=1
         )
+    assert second.rect["x"] == pytest.approx(image["x"], abs=1)
     assert (first.text, second.text) == ("1", "2")
     assert "fake" in first.get_attribute("class")
     assert "(face 1 fake, 90.0 %; face 2 real, 20 %)" in find(page, "#result").text

@@ -77,8 +77,10 @@ function showFaces(answer) { // those that the explained detector judged, or the
   $("faces").replaceChildren(...(judged ? judged.faces : []).map((face, i) => {
     const [left, top, side] = face.square;
     const box = element("span", `${i + 1}`, unsure(face.verdict) ? "unsure" : face.verdict);
-    for (const [name, part] of [["left", left / width], ["top", top / height], ["width", side / width], ["height", side / height]]) {
-      box.style[name] = `${100 * part}%`;
+    for (const [name, size, start, whole] of [["left", "width", left, width], ["top", "height", top, height]]) {
+      const first = Math.max(start, 0), last = Math.min(start + side, whole); // a square may reach beyond the image
+      box.style[name] = `${100 * first / whole}%`;
+      box.style[size] = `${100 * (last - first) / whole}%`;
     }
     return box;
   }));
