@@ -17,7 +17,7 @@ from dfdlib.data.manifest import subsample
 from dfdlib.data.scan import open_data
 from dfdlib.demo.clips import demo_clips
 from dfdlib.demo.sets import demo_manifest
-from dfdlib.images.faces import FaceDetector
+from dfdlib.images.faces import parse_faces
 from dfdlib.images.video import is_image_name
 from dfdlib.models.detector import Detector, create_detector
 from dfdlib.training.settings import (
@@ -49,10 +49,10 @@ def load_clips(run: ClipRun) -> ImageDataset:
     Where `data_dir` holds images and no video, they are clips of one frame.
 
     Raises:
-        DfdError: Nothing to read, a face detector that cannot be loaded, or single images where the run
+        DfdError: Nothing to read, `faces` that cannot be had (see `parse_faces`), or single images where the run
             asks for several frames.
     """
-    faces = FaceDetector("" if run.faces == "cascade" else run.faces) if run.faces else None
+    fit = run.image_size, "bilinear", parse_faces(run.faces)
     if not run.data_dir:
         manifest = subsample(demo_clips(workers=run.workers), run.max_images, run.seed)
     else:
@@ -62,8 +62,8 @@ def load_clips(run: ClipRun) -> ImageDataset:
                 raise DfdError(
                     f"{run.data_dir} holds no video and no folder of frames; for single images set n_frames=1."
                 )
-            return ImageDataset(manifest, run.image_size, workers=run.workers)
-    return ClipDataset(manifest, run.image_size, run.n_frames, workers=run.workers, faces=faces)
+            return ImageDataset(manifest, fit, workers=run.workers)
+    return ClipDataset(manifest, fit, run.n_frames, workers=run.workers)
 
 
 Run = TypeVar("Run", bound="NotebookRun")
@@ -144,6 +144,8 @@ class RunConfig(NotebookRun):
     image_size: CountOrZero
     """Side of the square that the model sees, in pixels; 0 for what the weights were trained at, or the images' own
     size where that is smaller."""
+    faces: str
+    """How images and videos are cropped to faces, see `images.faces.parse_faces`; empty for whole images."""
     backbone: str
     """Any timm model name."""
     pretrained: Literal["auto", "none"]
@@ -180,6 +182,7 @@ class RunConfig(NotebookRun):
             "" if backbone else self.weights,
             fallback=self.fallback,
             largest_side=0 if self.image_size else typical_side(manifest),
+            faces=parse_faces(self.faces),
             **{"seed": self.seed, **switches},
         )
 
@@ -247,8 +250,6 @@ class ClipRun(RunConfig):
 
     n_frames: Count
     """Frames of a clip; 1 for single images."""
-    faces: str
-    """YuNet's .onnx file, or `cascade`: crop every frame to the main face; empty for whole frames."""
     hidden: Count
     """Units of the LSTM in each direction."""
     layers: Count

@@ -5,7 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dfdlib.data.scan import scan_images
 from dfdlib.demo.sets import demo_manifest
+from dfdlib.images.faces import parse_faces
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +22,38 @@ def demo(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DFD_DATA_DIR", str(tmp_path_factory.mktemp("data")))
         return demo_manifest(n_images=240, size=64)
+
+
+def _find_green(image):
+    green = (image == (0, 255, 0)).all(2).astype(np.uint8)
+    return [tuple(map(float, row[:4])) for row in cv2.connectedComponentsWithStats(green)[2][1:]]
+
+
+@pytest.fixture
+def green_file(tmp_path, monkeypatch):
+    """A file in place of YuNet's, which takes each pure green rectangle for a face."""
+    monkeypatch.setattr("dfdlib.images.faces.face_finder", lambda _: _find_green)
+    (tmp_path / "green.onnx").write_bytes(b"green")
+    return tmp_path / "green.onnx"
+
+
+@pytest.fixture
+def green_faces(green_file):
+    """Return `parse_faces` for such a file and any further words."""
+    return lambda *words: parse_faces(", ".join([str(green_file), *words]))
+
+
+@pytest.fixture
+def crowd(tmp_path):
+    """A folder with an image of two green faces, one of a single face, and one of none."""
+    boxes = {"a two": [(4, 5, 10, 10), (50, 20, 20, 16)], "b one": [(30, 20, 12, 12)], "c none": []}
+    (tmp_path / "crowd").mkdir()
+    for name, of_image in boxes.items():
+        image = np.random.default_rng(len(name)).integers(0, 200, (60, 90, 3)).astype(np.uint8)
+        for left, top, width, height in of_image:
+            image[top : top + height, left : left + width] = (0, 255, 0)
+        cv2.imwrite(str(tmp_path / "crowd" / f"{name}.png"), image)
+    return scan_images(tmp_path / "crowd", require_labels=False)
 
 
 @pytest.fixture

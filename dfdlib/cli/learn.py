@@ -34,6 +34,7 @@ def train(
     residual: bool = False,
     stem_stride: int = 0,
     attention: bool = False,
+    faces: str = "",
     config: tyro.conf.OmitArgPrefixes[TrainConfig] = TrainConfig(),  # noqa: B008 (it is frozen)
 ) -> dict[str, Any]:
     """Train a detector; print its metrics as JSON.
@@ -50,6 +51,7 @@ def train(
         residual: High-pass residual beside RGB.
         stem_stride: Stride of the first convolution; 0 leaves it unchanged.
         attention: CBAM on the last feature map.
+        faces: Crop to faces, and later judge crops: yunet or its file, and as yunet,all,whole,margin=0.5.
         config: How to train.
     """
     switches = {"residual": residual, "stem_stride": stem_stride, "attention": attention}
@@ -59,22 +61,16 @@ def train(
     from dfdlib.data import ImageDataset, categories_of, typical_side
     from dfdlib.data.scan import open_data
     from dfdlib.demo.sets import demo_manifest
+    from dfdlib.images.faces import parse_faces
     from dfdlib.models.detector import create_detector
     from dfdlib.training.loop import BEST, fit
 
     machine.setup(config.seed)
     manifest = open_data(data, config.seed, max_images) if data else demo_manifest()
-    detector = create_detector(
-        backbone,
-        image_size,
-        categories_of(manifest),
-        pretrained,
-        weights,
-        config.seed,
-        fallback=fallback,
-        largest_side=typical_side(manifest),
-        **({} if backbone == "cnn" else switches),
-    )
+    given = {"fallback": fallback, "largest_side": typical_side(manifest), "faces": parse_faces(faces)}
+    given |= {} if backbone == "cnn" else switches
+    first = backbone, image_size, categories_of(manifest), pretrained, weights, config.seed
+    detector = create_detector(*first, **given)
     images = ImageDataset(manifest, detector.fit, detector.categories, config.workers)
     tell_unreadable(images.unreadable["error"])
     with contextlib.redirect_stdout(sys.stderr):
@@ -283,13 +279,20 @@ def _never_learned(detector: Detector, test: ImageDataset) -> ImageDataset:
     return test.subset(~learned)
 
 
-def load_detectors(paths: Iterable[str]) -> list[Detector]:
-    """Load detectors, in order; say what their user must know before all else."""
+def load_detectors(paths: Iterable[str], faces: str = "") -> list[Detector]:
+    """Load detectors, in order; say what their user must know before all else.
+
+    Args:
+        paths: Their files.
+        faces: How they are to crop to faces, see `parse_faces`; as in training when empty.
+    """
+    from dfdlib.images.faces import parse_faces
     from dfdlib.models.checkpoint import load_detector
 
-    detectors = []
+    given, detectors = parse_faces(faces), []
     for path in paths:
         detectors.append(load_detector(path))
+        detectors[-1].faces = given or detectors[-1].faces
         if detectors[-1].limits:
             print(f"note: {path}: {detectors[-1].limits}", file=sys.stderr)
     return detectors

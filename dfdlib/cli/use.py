@@ -35,7 +35,7 @@ def predict(
     heatmap: str | None = None,
     timeline: str | None = None,
     frames: int = 32,
-    faces: str | None = None,
+    faces: str = "",
     threshold: float | None = None,
     out: str | None = None,
     workers: int = 0,
@@ -49,7 +49,7 @@ def predict(
         heatmap: Write gradcam.png of a single image into this folder.
         timeline: Write timeline.png of a single video into this folder, one score per frame.
         frames: Frames of a video to judge; detectors of clips state theirs.
-        faces: Crop videos to the main face: YuNet's .onnx file, or cascade.
+        faces: Crop to faces in another way than in training, see `dfd train`.
         threshold: Fake from this probability on; the model's own by default.
         out: The CSV; by default test.csv, or test_tta_confidence.csv with --tta.
         workers: Threads that decode; 0 for one per core.
@@ -58,15 +58,13 @@ def predict(
     _check_threshold(threshold)
     from dfdlib.data.manifest import files_of
     from dfdlib.evaluation.files import predict_files
-    from dfdlib.images.faces import FaceDetector
     from dfdlib.images.video import VIDEO_SUFFIXES
     from dfdlib.models.forward import DEFAULT_VIEWS
 
-    detectors = load_detectors(model)
+    detectors = load_detectors(model, faces)
     settings = {
         "tta": DEFAULT_VIEWS if tta == () else tta or (),
         "n_frames": frames,
-        "faces": FaceDetector("" if faces == "cascade" else faces) if faces else None,
     }
     manifest = _manifest_of(paths)
     alone = len(manifest) == 1 and not Path(paths[0]).is_dir()
@@ -109,6 +107,7 @@ def _judge_one(
     detectors: Sequence[Detector], manifest: pd.DataFrame, threshold: float | None, settings: dict[str, Any]
 ) -> dict[str, Any]:
     from dfdlib.evaluation.files import judge_files
+    from dfdlib.images.video import VIDEO_SUFFIXES
 
     (table,) = judge_files(detectors, manifest, threshold=threshold, workers=1, **settings)
     row = table.iloc[0]
@@ -122,6 +121,8 @@ def _judge_one(
     if "predicted_category" in row:
         confidence = round(row["category_confidence"], 6)
         result |= {"category": row["predicted_category"], "category_confidence": confidence}
+    if "faces" in row and Path(row["path"]).suffix.lower() not in VIDEO_SUFFIXES:
+        result["faces"] = row["faces"]
     return result
 
 
@@ -132,10 +133,9 @@ def _draw_heatmap(detectors: Sequence[Detector], path: Path, folder: str) -> str
     from dfdlib.images.picture import overlay, read_picture
 
     picture = read_picture(path)
-    fitted = [picture.fitted(*detector.fit) for detector in detectors]
-    _, explanation = confident_explanation(detectors, fitted)
+    _, explanation, square = confident_explanation(detectors, picture)
     file = Path(folder) / "gradcam.png"
-    write_image(file, overlay(picture.pixels, explanation.heatmap[0]))
+    write_image(file, overlay(picture.pixels, explanation.heatmap[0], square=square))
     return str(file)
 
 
@@ -200,6 +200,7 @@ def serve(
     origin: Repeated = (),
     feedback: str | None = None,
     max_mb: int = 16,
+    faces: str = "",
 ) -> None:
     """Serve a page and a REST interface for detectors.
 
@@ -210,6 +211,7 @@ def serve(
         origin: Another web origin that may call it.
         feedback: SQLite file of users' reports; by default data/feedback.db.
         max_mb: Largest upload in MB.
+        faces: Crop to faces in another way than in training, see `dfd train`; needs --model.
     """
     if not 0 < port < 65536:
         raise UsageError(f"--port is {port}; it must be from 1 to 65535.")
@@ -221,8 +223,10 @@ def serve(
     from dfdlib.serve.feedback import FeedbackStore
 
     service = Service({}, preparing="The demo detectors are being prepared; this takes a minute or two.")
+    if faces and not model:
+        raise UsageError("--faces needs --model: the demo detectors look at whole images.")
     if model:
-        service.ready(*_named(model))
+        service.ready(*_named(model, faces))
     else:
         _prepare_demo(service)
     store = FeedbackStore(feedback or paths.data_root() / "feedback.db")
@@ -230,12 +234,12 @@ def serve(
     run_server(create_app(service, store, origin, max_mb * 2**20), host, port)
 
 
-def _named(model: Sequence[str]) -> tuple[dict[str, Detector], dict[str, Path]]:
+def _named(model: Sequence[str], faces: str) -> tuple[dict[str, Detector], dict[str, Path]]:
     """Return detectors and their folders by the names that users see."""
     files = [Path(file) for file in model]
     names = model_names(files)
     folders = {name: file.parent for name, file in zip(names, files, strict=True)}
-    return dict(zip(names, load_detectors(model), strict=True)), folders
+    return dict(zip(names, load_detectors(model, faces), strict=True)), folders
 
 
 def _prepare_demo(service: Service) -> None:

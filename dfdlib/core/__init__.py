@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "errors": ["DfdError", "ImageError", "TooLargeError", "UnknownFormatError"],
+        "faces": ["Faces"],
         "files": [
             "WriteError",
             "alone_in",

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from dfdlib.core.errors import DfdError
-from dfdlib.data.dataset import ImageDataset, size_and_interpolation
-from dfdlib.images.faces import FaceDetector
+from dfdlib.core.faces import Faces
+from dfdlib.data.dataset import Fit, ImageDataset, whole_fit
 from dfdlib.images.picture import fit_image
 from dfdlib.images.video import read_subject
 
@@ -22,28 +22,25 @@ class ClipDataset(ImageDataset):
     def __init__(
         self,
         manifest: pd.DataFrame,
-        fit: int | tuple[int, str],
+        fit: Fit,
         n_frames: int,
         categories: Sequence[str] = (),
         workers: int = 0,
-        faces: FaceDetector | None = None,
     ) -> None:
         """Decode a clip of every video once, into the cache of decoded images.
 
         Args:
             manifest: One row per video, see `scan.scan_videos`.
-            fit: See `ImageDataset`.
+            fit: See `ImageDataset`; the main face is followed, see `faces.follow_face`.
             n_frames: Frames per clip, see `video.read_frames`.
             categories: See `ImageDataset`.
             workers: See `ImageDataset`.
-            faces: Crop every frame to the main face; a video in which none is found counts as unreadable.
 
         Raises:
             DfdError: No video at all can be read.
         """
         self.n_frames = n_frames
-        reader = _ClipReader(*size_and_interpolation(fit), n_frames, faces)
-        self._load(manifest, reader, categories, workers)
+        self._load(manifest, _ClipReader(*whole_fit(fit), n_frames), categories, workers)
 
     def frames(self) -> ImageDataset:
         """Return the single frames of the clips as images, with their `video` and `frame` in the manifest.
@@ -68,16 +65,13 @@ class ClipDataset(ImageDataset):
 class _ClipReader:
     size: int
     interpolation: str
+    faces: Faces | None
     n_frames: int
-    faces: FaceDetector | None
     kind: str = "clip"
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.n_frames, self.size, self.size, 3
-
-    def __repr__(self) -> str:
-        return f"clips {self.size} {self.interpolation} {self.n_frames} {self.faces.name if self.faces else 'whole frames'}"
 
     def __call__(self, path: Path) -> np.ndarray:
         frames = read_subject(path, self.n_frames, self.faces).images

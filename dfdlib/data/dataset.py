@@ -17,10 +17,15 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dfdlib.core.errors import DfdError
+from dfdlib.core.faces import Faces
 from dfdlib.data.cache import Reader, read_pixels
 from dfdlib.data.manifest import files_of
 from dfdlib.images.decode import read_image
+from dfdlib.images.faces import cut_square
 from dfdlib.images.picture import fit_image, read_picture
+
+Fit = int | tuple[int, str] | tuple[int, str, Faces | None]
+"""How images are fitted, see `whole_fit`."""
 
 
 class Batch(TypedDict):
@@ -40,6 +45,7 @@ class Batch(TypedDict):
 class _ImageReader:
     size: int
     interpolation: str
+    faces: Faces | None
     kind: str = "image"
 
     @property
@@ -47,7 +53,7 @@ class _ImageReader:
         return self.size, self.size, 3
 
     def __call__(self, path: Path) -> np.ndarray:
-        return read_picture(path).fitted(self.size, self.interpolation)
+        return read_picture(path).fitted(self.size, self.interpolation, self.faces)
 
 
 class ImageDataset(Dataset):
@@ -56,7 +62,7 @@ class ImageDataset(Dataset):
     def __init__(
         self,
         manifest: pd.DataFrame,
-        fit: int | tuple[int, str],
+        fit: Fit,
         categories: Sequence[str] = (),
         workers: int = 0,
     ) -> None:
@@ -64,8 +70,8 @@ class ImageDataset(Dataset):
 
         Args:
             manifest: See `manifest`; its index is replaced by 0…n-1.
-            fit: Side of the square images in pixels, or that and the interpolation, as `Detector.fit`; see
-                `picture.fit_image`.
+            fit: Side of the square images in pixels, or that, the interpolation and the faces, as `Detector.fit`;
+                see `picture.Picture.fitted`: there is one row per image, of its largest face.
             categories: Names whose positions become the `category` targets.
             workers: Threads that decode; 0 for one per core.
 
@@ -73,12 +79,12 @@ class ImageDataset(Dataset):
             DfdError: None of the images can be read. Where only some cannot, they are left out and listed in
                 `unreadable` (columns `path`, `error`).
         """
-        self._load(manifest, _ImageReader(*size_and_interpolation(fit)), categories, workers)
+        self._load(manifest, _ImageReader(*whole_fit(fit)), categories, workers)
 
     def _load(self, manifest: pd.DataFrame, reader: Reader, categories: Sequence[str], workers: int) -> None:
         """Decode every row of the manifest by the reader."""
         self._reader, self.size, self.categories = reader, reader.shape[-2], tuple(categories)
-        self.fit = self.size, reader.interpolation
+        self.fit = self.size, reader.interpolation, reader.faces
         pixels, errors = read_pixels(manifest, reader, workers)
         self.unreadable = pd.DataFrame(errors, columns=["path", "error"])
         readable = ~manifest["path"].isin(self.unreadable["path"]).to_numpy()
@@ -143,9 +149,10 @@ class ImageDataset(Dataset):
         """
         masks = np.zeros((len(self), self.size, self.size), bool)
         files = files_of(self.manifest, "mask") if "mask" in self.manifest else [None] * len(self)
-        for mask, file in zip(masks, files, strict=True):
+        for mask, file, image in zip(masks, files, files_of(self.manifest), strict=True):
             if file is not None:
-                region = fit_image(read_image(file), self.size)[..., 0] > 127
+                face = cut_square(read_image(file), read_picture(image).squares(self.fit[2])[0])
+                region = fit_image(face, self.size)[..., 0] > 127
                 mask[:] = region & (not region.all())
         return masks
 
@@ -172,9 +179,11 @@ class ImageDataset(Dataset):
         return self.batch(indices)
 
 
-def size_and_interpolation(fit: int | tuple[int, str]) -> tuple[int, str]:
-    """Return how images are fitted, as `Detector.fit` says it: a side alone means bilinear."""
-    return (fit, "bilinear") if isinstance(fit, int) else fit
+def whole_fit(fit: Fit) -> tuple[int, str, Faces | None]:
+    """Return how images are fitted, as `Detector.fit` says it: a side alone means bilinear, and whole images."""
+    if isinstance(fit, int):
+        return fit, "bilinear", None
+    return fit if len(fit) == 3 else (*fit, None)
 
 
 def typical_side(manifest: pd.DataFrame, n: int = 64) -> int:

@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 
 from dfdlib.core.errors import DfdError, ImageError
+from dfdlib.core.faces import Faces
 from dfdlib.core.files import WriteError, write_json
 from dfdlib.core.parallel import read_ahead
 from dfdlib.core.paths import remedy
@@ -22,7 +23,7 @@ from dfdlib.core.progress import Progress
 from dfdlib.data.manifest import files_of, fingerprint
 from dfdlib.evaluation.predictions import DecodedRows, judge_rows
 from dfdlib.evaluation.tables import public_table
-from dfdlib.images.faces import FaceDetector
+from dfdlib.images.faces import Square
 from dfdlib.images.picture import Picture, fit_image, read_picture
 from dfdlib.images.video import VIDEO_SUFFIXES, read_subject
 from dfdlib.models.checkpoint import checksum
@@ -31,9 +32,10 @@ from dfdlib.models.fold_batchnorm import folded
 from dfdlib.models.forward import check_views
 
 Source = Path | Picture | np.ndarray
-"""An image or video file, an image file in memory, or pixels, uint8 [H, W, 3]."""
-Frames = dict[tuple[int, str], np.ndarray] | str
-"""Frames of a source by `Detector.fit`, uint8 [T, S, S, 3] (one of an image); or the reason why there are none."""
+"""An image or video file, an image file in memory, or pixels, uint8 [H, W, 3], which are judged as a whole."""
+Decoded = tuple[dict[tuple[int, str, Faces | None], np.ndarray], list[Square | None]]
+"""What detectors see of a source: the frames of a video, or of an image its squares (see `Picture.squares`), by
+`Detector.fit`, uint8 [T, S, S, 3]; and the squares, [None] for a video."""
 
 
 @dataclass
@@ -61,12 +63,12 @@ def judge_files(
     batch_size: int = 32,
     workers: int = 0,
     n_frames: int = 32,
-    faces: FaceDetector | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Judge images and videos, decoded by threads a few batches ahead.
 
     A detector for images judges frames of a video, whose logits are averaged; one for clips judges as many
-    frames as it was trained on, spread over the video.
+    frames as it was trained on, spread over the video. A detector that crops to faces judges the main face of a video,
+    and of an image the largest or all: the image is as fake as the face whose `p_fake` is highest.
 
     Args:
         detectors: One detector or an ensemble, see `tables.combined`; each gets its own image size.
@@ -77,11 +79,11 @@ def judge_files(
         batch_size: Sources per forward pass.
         workers: Threads that decode; 0 for one per core.
         n_frames: Frames of a video that detectors for images judge.
-        faces: Crop the frames of videos to the main face.
 
     Yields:
         The predictions table of each batch with the column `error`, which is empty or says why a source could
-        not be read; such a row has no prediction.
+        not be read; such a row has no prediction. Where a detector crops to faces, `faces` lists those of an image:
+        `square` (left, top and side in pixels), `p_fake` and `verdict`.
 
     Raises:
         DfdError: Detectors that do not fit together, or an unknown view.
@@ -89,21 +91,23 @@ def judge_files(
     check_views(tta)
     n_frames = _frames_to_read(detectors, n_frames)
     sources = files_of(rows) if sources is None else sources
-    read = partial(_read, detectors, n_frames, faces)
+    read = partial(_read, detectors, n_frames)
     decoded = read_ahead(read, sources, workers, ahead=4 * batch_size)
     for start in range(0, len(rows), batch_size):
         part = rows.iloc[start : start + batch_size].reset_index(drop=True)
         found = list(islice(decoded, len(part)))
         errors = [one if isinstance(one, str) else "" for one in found]
         readable = np.flatnonzero([not error for error in errors])
-        table = part.assign(p_fake=np.nan, predicted="", verdict="")
+        table = part.assign(p_fake=np.nan, predicted="", verdict="", faces=[[] for _ in found])
         if len(readable):
-            batch = _stacked(detectors, part.iloc[readable], [found[i] for i in readable])
-            judged = next(judge_rows(detectors, [batch], tta, threshold)).set_axis(readable)
+            known = [found[i] for i in readable]
+            places = np.repeat(readable, [len(squares) for _, squares in known])  # one per face
+            batch = _stacked(detectors, part.iloc[places], known)
+            judged = _with_faces(next(judge_rows(detectors, [batch], tta, threshold)), places, known)
             table = judged.reindex(part.index).combine_first(table)[judged.columns]
         elif detectors[0].categories:
             table = table.assign(predicted_category="", category_confidence=np.nan)
-        yield table.assign(error=errors)
+        yield (table if detectors[0].faces else table.drop(columns="faces")).assign(error=errors)
 
 
 def predict_files(
@@ -155,7 +159,6 @@ def frame_scores(
     detectors: Sequence[Detector],
     path: str | Path,
     n_frames: int = 32,
-    faces: FaceDetector | None = None,
     tta: Sequence[str] = (),
     threshold: float | None = None,
 ) -> pd.DataFrame:
@@ -165,7 +168,6 @@ def frame_scores(
         detectors: One detector or an ensemble, see `tables.combined`.
         path: The video.
         n_frames: How many frames, spread over it.
-        faces: Crop the frames to the main face.
         tta: Views, see `forward.VIEWS`.
         threshold: See `predictions.judge_rows`.
 
@@ -177,7 +179,8 @@ def frame_scores(
     """
     if any(detector.n_frames for detector in detectors):
         raise DfdError("a detector for clips gives one verdict on a video, not one per frame.")
-    name, frames = Path(path).name, read_subject(path, n_frames, faces)
+    _frames_to_read(detectors, n_frames)
+    name, frames = Path(path).name, read_subject(path, n_frames, detectors[0].faces)
     about = {"path": [f"{name}#{i}" for i in range(n_frames)], "label": None, "category": None}
     rows = pd.DataFrame(about).assign(video=name, frame=range(n_frames), seconds=frames.seconds, group=name)
     return pd.concat(judge_files(detectors, rows, frames.images, tta, threshold), ignore_index=True)
@@ -190,41 +193,52 @@ def _frames_to_read(detectors: Sequence[Detector], n_frames: int) -> int:
     lengths = {detector.n_frames for detector in detectors}
     if len(lengths) > 1:
         raise DfdError("detectors for images and for clips of other lengths cannot judge together.")
+    if len({detector.faces for detector in detectors}) > 1:
+        raise DfdError("detectors that crop to faces in different ways cannot judge together; pass `faces`.")
     if n_frames < 1:
         raise DfdError(f"`n_frames` is {n_frames}; it must be at least 1.")
     return max(lengths) or n_frames
 
 
-def _read(detectors: Sequence[Detector], n_frames: int, faces: FaceDetector | None, source: Source) -> Frames:
-    """Decode a source at the size of each detector."""
+def _read(detectors: Sequence[Detector], n_frames: int, source: Source) -> Decoded | str:
+    """Decode a source at the size of each detector; or say why that cannot be done."""
     fits = {detector.fit for detector in detectors}
+    faces = detectors[0].faces
     try:
         if isinstance(source, Path) and source.suffix.lower() in VIDEO_SUFFIXES:
             frames = read_subject(source, n_frames, faces).images
-            return {fit: np.stack([fit_image(frame, *fit) for frame in frames]) for fit in fits}
+            fitted = {fit: np.stack([fit_image(frame, *fit[:2]) for frame in frames]) for fit in fits}
+            return fitted, [None]
         if any(detector.n_frames for detector in detectors):
             raise ImageError(f"{source} is no video; this detector judges clips.")
         if isinstance(source, np.ndarray):
-            return {fit: fit_image(source, *fit)[None] for fit in fits}
+            return {fit: fit_image(source, *fit[:2])[None] for fit in fits}, [None]
         picture = source if isinstance(source, Picture) else read_picture(source)
-        return {fit: picture.fitted(*fit)[None] for fit in fits}
+        return {fit: picture.views(*fit) for fit in fits}, picture.squares(faces)
     except ImageError as error:
         return str(error)
 
 
-def _stacked(
-    detectors: Sequence[Detector], rows: pd.DataFrame, frames: Sequence[dict[tuple[int, str], np.ndarray]]
-) -> DecodedRows:
-    """Put the frames of several sources together, as the detectors take them."""
+def _stacked(detectors: Sequence[Detector], rows: pd.DataFrame, sources: Sequence[Decoded]) -> DecodedRows:
+    """Put several sources together, as the detectors take them; a row is a video, or a face of an image."""
     pixels = {
-        fit: torch.from_numpy(np.concatenate([one[fit] for one in frames])).permute(0, 3, 1, 2)
-        for fit in frames[0]
+        fit: torch.from_numpy(np.concatenate([seen[fit] for seen, _ in sources])).permute(0, 3, 1, 2)
+        for fit in sources[0][0]
     }
-    counts = [len(next(iter(one.values()))) for one in frames]
     if detectors[0].n_frames:
-        pixels = {fit: one.unflatten(0, (len(frames), -1)) for fit, one in pixels.items()}
+        pixels = {fit: one.unflatten(0, (len(sources), -1)) for fit, one in pixels.items()}
         return DecodedRows(rows, pixels)
+    frames = [(len(next(iter(seen.values()))), squares) for seen, squares in sources]
+    counts = [n // len(squares) for n, squares in frames for _ in squares]
     return DecodedRows(rows, pixels, counts)
+
+
+def _with_faces(judged: pd.DataFrame, places: np.ndarray, sources: Sequence[Decoded]) -> pd.DataFrame:
+    """Return of each place the row with the highest `p_fake`, and in `faces` what was said of all."""
+    of_each = judged.assign(square=[one for _, squares in sources for one in squares]).groupby(places)
+    about = ["square", "p_fake", "verdict"]
+    said = {place: rows.loc[rows["square"].notna(), about].to_dict("records") for place, rows in of_each}
+    return judged.loc[of_each["p_fake"].idxmax()].set_axis(list(said)).assign(faces=pd.Series(said))
 
 
 def _resumable(unfinished: Path, notes: Path, identity: dict[str, object]) -> int:
@@ -243,15 +257,14 @@ def _identity(
 ) -> dict[str, object]:
     """Say which run this is: weights, files, and the settings that change what is said of them."""
     digests = [
-        checksum([one.kind, one.arguments, one.decision, one.network.state_dict()]) for one in detectors
+        checksum([one.kind, one.arguments, one.fit, one.decision, one.network.state_dict()])
+        for one in detectors
     ]
     order = hashlib.sha256("\0".join(manifest["path"]).encode(errors="surrogateescape")).hexdigest()
-    faces = settings.get("faces")
     return {
         "detectors": digests,
         "files": [fingerprint(manifest), order],
         "tta": list(settings.get("tta", ())),
         "threshold": settings.get("threshold"),
         "n_frames": settings.get("n_frames"),
-        "faces": faces.name if faces else "",
     }

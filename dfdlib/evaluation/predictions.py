@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dfdlib.core.errors import DfdError
+from dfdlib.core.faces import Faces
 from dfdlib.core.progress import Progress
 from dfdlib.data.dataset import ImageDataset
 from dfdlib.data.loader import make_loader
@@ -29,7 +30,7 @@ class DecodedRows(NamedTuple):
 
     rows: pd.DataFrame
     """One row per image or video, N in all."""
-    pixels: Mapping[tuple[int, str], Tensor]
+    pixels: Mapping[tuple[int, str, Faces | None], Tensor]
     """By `Detector.fit`, of size S: uint8 [F, 3, S, S], the frames of all rows one after the other, or clips [N, T, 3, S, S]."""
     counts: Sequence[int] | None = None
     """Frames of each row, F in all; None for one each."""
@@ -120,7 +121,10 @@ def predict_ensemble(
 def check_fit(detector: Detector, dataset: ImageDataset) -> None:
     """Refuse images that were not fitted as the detector's. Raises `DfdError` that says how they were."""
     if dataset.fit != detector.fit:
-        theirs, ours = (f"{size} px, {interpolation}" for size, interpolation in (dataset.fit, detector.fit))
+        theirs, ours = (
+            f"{size} px, {interpolation}, {faces or 'whole images'}"
+            for size, interpolation, faces in (dataset.fit, detector.fit)
+        )
         raise DfdError(
             f"the images are fitted to {theirs}, and the detector looks at {ours}; make the data set with "
             "the detector's `fit`."

@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,14 @@ import pandas as pd
 import torch
 
 from dfdlib.core.errors import DfdError, ImageError
+from dfdlib.core.faces import Faces
 from dfdlib.core.parallel import read_ahead
 from dfdlib.core.progress import Progress
 from dfdlib.data.manifest import files_of, subsample
 from dfdlib.evaluation.bootstrap import bootstrap_metrics, check_resampling, with_ends
 from dfdlib.evaluation.tables import predictions_table
 from dfdlib.images.degrade import DEGRADATIONS, Degradation
+from dfdlib.images.faces import cut_square
 from dfdlib.images.picture import fit_image, read_picture
 from dfdlib.models.detector import Detector
 from dfdlib.models.fold_batchnorm import folded
@@ -182,11 +184,11 @@ def _judge_versions(
 
     Logits 0 are of the unmodified images; those of rows that cannot be read are NaN.
     """
-    files, fits = files_of(table), sorted({detector.fit for detector in detectors.values()})
+    files, fits = files_of(table), sorted({detector.fit for detector in detectors.values()}, key=str)
     shape = 1 + len(applied), len(table)
     logits = {name: np.full(shape, np.nan, np.float32) for name in detectors}
     errors: dict[int, str] = {}
-    bytes_of_one = shape[0] * sum(3 * size**2 for size, _ in fits)
+    bytes_of_one = shape[0] * sum(3 * size**2 for size, *_ in fits)
     n_at_once = int(np.clip(_BYTES_AT_ONCE // bytes_of_one, 1, _MOST_AT_ONCE))
     quick = {name: folded(detector, shape[0] * len(table)) for name, detector in detectors.items()}
 
@@ -205,26 +207,27 @@ def _judge_versions(
 
 
 def _versions(
-    path: Path, applied: Sequence[tuple[Degradation, float]], fits: Sequence[tuple[int, str]]
-) -> dict[tuple[int, str], np.ndarray] | str:
+    path: Path, applied: Sequence[tuple[Degradation, float]], fits: Sequence[tuple[int, str, Faces | None]]
+) -> dict[tuple[int, str, Faces | None], np.ndarray] | str:
     """Return the image and its degraded versions fitted to each size S, uint8 [1 + len(applied), S, S, 3].
 
     Where the file cannot be read, return why. The unmodified image is fitted as by `predict`, large JPEGs from a part
-    of their size; degraded ones are fitted from the whole image.
+    of their size; degraded ones are fitted from the whole image. Faces are found in the unmodified image.
     """
     try:
         picture = read_picture(path)
         fitted = {fit: [picture.fitted(*fit)] for fit in fits}
-        image = picture.pixels
+        images = {faces: cut_square(picture.pixels, picture.squares(faces)[0]) for *_, faces in fits}
     except ImageError as error:
         return str(error)
-    for degradation, level in applied:
-        degraded = degradation.apply(image, level)
+    for (degradation, level), faces in product(applied, images):
+        degraded = degradation.apply(images[faces], level)
         if degraded.dtype != np.uint8 or degraded.ndim != 3 or degraded.shape[2] != 3:
             raise DfdError(
                 f"the degradation in `{degradation.unit}` makes {degraded.dtype} {degraded.shape} of an image; "
                 "it must return uint8 [H, W, 3]."
             )
         for fit in fits:
-            fitted[fit].append(fit_image(degraded, *fit))
+            if fit[2] == faces:
+                fitted[fit].append(fit_image(degraded, *fit[:2]))
     return {fit: np.stack(images) for fit, images in fitted.items()}

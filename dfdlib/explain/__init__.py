@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "confident_explanation",
             "explain_files",
             "explain_images",
+            "explain_picture",
             "pick_samples",
             "save_samples",
             "most_confident",

@@ -19,7 +19,8 @@ from dfdlib.core.machine import keep_freed_memory
 from dfdlib.data.dataset import ImageDataset
 from dfdlib.data.manifest import files_of
 from dfdlib.images.decode import write_image
-from dfdlib.images.picture import overlay, read_picture
+from dfdlib.images.faces import Square
+from dfdlib.images.picture import Picture, overlay, read_picture
 from dfdlib.models.detector import Detector
 from dfdlib.models.fold_batchnorm import folded
 from dfdlib.models.networks import Logits
@@ -172,17 +173,16 @@ def explain_files(
         rows.append(row)
         try:
             picture = read_picture(file)
-            fitted = [picture.fitted(*detector.fit) for detector in detectors]
             image = picture.pixels
+            chosen, found, square = confident_explanation(detectors, picture, target, method)
         except ImageError as error:
             row["error"] = str(error)
             continue
-        chosen, found = confident_explanation(detectors, fitted, target, method)
         p_fake, verdict = _said(detectors[chosen], found)
         name = "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in Path(path).stem)[:80]
         row |= {"overlay": f"{i:05}_{name}_{verdict}.png", "detector": chosen, "p_fake": round(p_fake, 6)}
         row["prediction"] = verdict
-        write_image(Path(out_dir) / row["overlay"], overlay(image, found.heatmap[0]))
+        write_image(Path(out_dir) / row["overlay"], overlay(image, found.heatmap[0], square=square))
     return pd.DataFrame(rows)
 
 
@@ -292,25 +292,39 @@ def _scaled(maps: Tensor, size: int) -> np.ndarray:
 
 
 def confident_explanation(
-    detectors: Sequence[Detector],
-    images: Sequence[np.ndarray],
-    target: str = "predicted",
-    method: str = "gradcam",
-) -> tuple[int, Explanation]:
+    detectors: Sequence[Detector], picture: Picture, target: str = "predicted", method: str = "gradcam"
+) -> tuple[int, Explanation, Square | None]:
     """Explain one image by the detector that is most confident of its verdict.
 
     Args:
         detectors: The detectors that judged it.
-        images: The image at the size of each, uint8 [S, S, 3].
+        picture: The image.
         target: See `explain_images`.
         method: See `explain_images`.
 
     Returns:
-        The position of that detector, and its explanation.
+        The position of that detector, and what `explain_picture` returns for it.
+
+    Raises:
+        ImageError: The image cannot be decoded, or shows no face to a detector that refuses such images.
     """
-    found = [
-        explain_images(detector, image[None], target, method)
-        for detector, image in zip(detectors, images, strict=True)
-    ]
-    sure = [abs(_said(detector, one)[0] - 0.5) for detector, one in zip(detectors, found, strict=True)]
-    return int(np.argmax(sure)), found[int(np.argmax(sure))]
+    found = [explain_picture(detector, picture, target, method) for detector in detectors]
+    sure = [abs(_said(detector, one)[0] - 0.5) for detector, (one, _) in zip(detectors, found, strict=True)]
+    return int(np.argmax(sure)), *found[int(np.argmax(sure))]
+
+
+def explain_picture(
+    detector: Detector, picture: Picture, target: str = "predicted", method: str = "gradcam"
+) -> tuple[Explanation, Square | None]:
+    """Explain one image; of several faces, the one that is most probably fake.
+
+    Returns:
+        The explanation, and the square that its heatmap covers, see `picture.overlay`.
+
+    Raises:
+        ImageError: See `confident_explanation`.
+    """
+    found = explain_images(detector, picture.views(*detector.fit), target, method)
+    chosen = int(found.logits.fake.argmax())
+    one = Logits(*(None if part is None else part[chosen : chosen + 1] for part in found.logits))
+    return Explanation(found.heatmap[chosen : chosen + 1], one), picture.squares(detector.faces)[chosen]

@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "decode": ["IMAGE_SUFFIXES", "decode_image", "read_image", "write_image"],
         "degrade": ["DEGRADATIONS", "Degradation"],
-        "faces": ["Face", "FaceDetector", "crop_face", "follow_face"],
+        "faces": ["Box", "Square", "cut_square", "find_faces", "follow_face", "parse_faces"],
         "forge": ["FAMILIES", "STRENGTHS", "forge_image"],
         "picture": ["Picture", "fit_image", "overlay", "read_picture", "reduce_image"],
         "video": ["VIDEO_SUFFIXES", "read_frames", "read_subject"],

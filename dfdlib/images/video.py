@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dfdlib.core.errors import ImageError
+from dfdlib.core.faces import Faces
 from dfdlib.images.decode import IMAGE_SUFFIXES, MAX_PIXELS, read_image
-from dfdlib.images.faces import FaceDetector, crop_face, follow_face
+from dfdlib.images.faces import cut_square, follow_face, square_around
 
 VIDEO_SUFFIXES = frozenset(
     [
@@ -83,25 +84,28 @@ def read_frames(path: str | Path, n_frames: int, max_pixels: int = MAX_PIXELS) -
     return frames
 
 
-def read_subject(path: str | Path, n_frames: int, faces: FaceDetector | None = None) -> Frames:
-    """Read frames of a video, cropped to the main face where a face detector is given.
+def read_subject(path: str | Path, n_frames: int, faces: Faces | None = None) -> Frames:
+    """Read frames of a video, cropped to the main face where that is asked for.
 
     Args:
         path: A video file, or a folder of images.
         n_frames: How many, see `read_frames`.
-        faces: Finds the face, which is followed over the frames.
+        faces: How the main face is cropped, which is followed over the frames.
 
     Raises:
-        ImageError: See `read_frames`; or no face is found.
+        ImageError: See `read_frames`; or no face is found, and such videos are refused.
     """
     frames = read_frames(path, n_frames)
     if faces is None:
         return frames
     boxes = follow_face(frames.images, faces, every=max(1, n_frames // 8))
     if boxes is None:
-        raise ImageError(f"{path} shows no face that can be found.")
+        if faces.missing == "refuse":
+            raise ImageError(f"{path} shows no face that can be found.")
+        return frames
+    pairs = zip(frames.images, boxes, strict=True)
     return frames._replace(
-        images=[crop_face(image, box) for image, box in zip(frames.images, boxes, strict=True)]
+        images=[cut_square(frame, square_around(box, faces.margin)) for frame, box in pairs]
     )
 
 

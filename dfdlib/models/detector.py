@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from dfdlib.core.errors import DfdError, unknown
+from dfdlib.core.faces import Faces
 from dfdlib.models.clip_network import CnnLstm
 from dfdlib.models.decision import Decision
 from dfdlib.models.familiarity import Familiarity
@@ -40,6 +41,8 @@ class Detector:
     """Where the backbone's first weights came from."""
     interpolation: str = "bilinear"
     """How images are fitted to `image_size`: `bilinear` or `bicubic`, as for the backbone's first weights."""
+    faces: Faces | None = None
+    """How images are cropped to faces before they are fitted; None for whole images."""
     familiarity: Familiarity | None = None
     """What its training images look like; None where that was not learned."""
     training_digests: np.ndarray | None = None
@@ -61,9 +64,9 @@ class Detector:
         return DRAWN_ALONE if sources and all(name.startswith("demo-") for name in sources) else ""
 
     @property
-    def fit(self) -> tuple[int, str]:
-        """How images are fitted for it: side in pixels and interpolation, see `picture.fit_image`."""
-        return self.image_size, self.interpolation
+    def fit(self) -> tuple[int, str, Faces | None]:
+        """How images are fitted for it: side in pixels, interpolation and faces, see `picture.Picture.fitted`."""
+        return self.image_size, self.interpolation, self.faces
 
     @property
     def target_layer(self) -> str:
@@ -81,6 +84,7 @@ class Detector:
         fields = {name: getattr(self, name) for name in _ABOUT} | {
             "name": self.kind,
             "band": self.decision.band,
+            "faces": self.faces and self.faces.plain(),
         }
         return json.loads(json.dumps(fields | decision))
 
@@ -91,6 +95,7 @@ class Detector:
         decision = Decision(about["threshold"], about["temperature"], band)
         fields = {name: about[name] for name in _ABOUT if name in about}
         fields["categories"] = tuple(fields["categories"])
+        fields["faces"] = Faces.from_plain(about["faces"]) if about.get("faces") else None
         return cls(network, about["name"], **fields, decision=decision)
 
 
@@ -134,6 +139,7 @@ def create_detector(
     fallback: str = "",
     largest_side: int = 0,
     interpolation: str = "",
+    faces: Faces | None = None,
     **switches: Any,
 ) -> Detector:
     """Build a detector: real/fake, and the category too where categories are given.
@@ -151,6 +157,7 @@ def create_detector(
         fallback: The backbone to take where pretrained weights of the wanted one cannot be had.
         largest_side: The images' own size, see `dataset.typical_side`; 0 for any.
         interpolation: `bilinear` or `bicubic`, where it is not to be that of the backbone's weights.
+        faces: How images are cropped to faces, see `images.faces.parse_faces`; whole images when not given.
         switches: Further arguments of the network, such as `residual` and `stem_stride`.
 
     Raises:
@@ -172,6 +179,5 @@ def create_detector(
             network = create_network(kind, **arguments, module=None if origin == SCRATCH else found.module)
     size = image_size or min(prepared.image_size, largest_side or prepared.image_size)
     interpolation = interpolation or prepared.interpolation
-    return Detector(
-        network, kind, arguments, size, categories, n_frames, origin=origin, interpolation=interpolation
-    )
+    about = {"origin": origin, "interpolation": interpolation, "faces": faces}
+    return Detector(network, kind, arguments, size, categories, n_frames, **about)

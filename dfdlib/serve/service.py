@@ -20,8 +20,9 @@ from PIL import Image
 
 from dfdlib.core.errors import DfdError, ImageError, TooLargeError, UnknownFormatError
 from dfdlib.evaluation.files import judge_files
-from dfdlib.explain.heatmaps import explain_images
-from dfdlib.images.picture import Picture, overlay, reduce_image
+from dfdlib.explain.heatmaps import explain_picture
+from dfdlib.images.faces import Square
+from dfdlib.images.picture import Picture, centre_square, overlay, part_inside, reduce_image
 from dfdlib.models.detector import Detector
 from dfdlib.models.fold_batchnorm import folded
 
@@ -128,8 +129,12 @@ class Service:
         Returns:
             `predictions`: for each detector `model_name`, `label`, `verdict` (label, or `can't tell`),
             `confidence` (probability of the label), `p_fake`, `threshold`, `band`, and `category` where it
-            names one. `verdict` is that of the most confident. `grad_cam_model_name`, `dynamic_grad_cam` (overlay) and
-            `heatmap` (colours alone, transparent where the detector did not look), as data URLs or None.
+            names one; `faces` where it crops to them, see `files.judge_files`. `verdict` is that of the most
+            confident. `grad_cam_model_name`, `dynamic_grad_cam` (overlay) and `heatmap` (colours alone, transparent
+            where the detector did not look), as data URLs or None. `image_size`: width and height in pixels.
+
+        Raises:
+            UploadError: There is no detector yet, or one that refuses an image without a face.
         """
         if not self.models:
             raise UploadError(f"There is no detector yet: {self.preparing}", 503)
@@ -149,13 +154,14 @@ class Service:
             "dynamic_grad_cam": None,
             "heatmap": None,
             "image_sha256": upload.sha256,
+            "image_size": upload.picture.pixels.shape[1::-1],
             "notes": list(upload.notes),
         }
         if explained is not None:
             detector = self.models[explained]
-            pixels = upload.picture.fitted(*detector.fit)[None]
-            heat = explain_images(detector, pixels, "predicted").heatmap[0]
-            answer["dynamic_grad_cam"], answer["heatmap"] = _pictures(upload.picture.pixels, heat)
+            found, square = explain_picture(detector, upload.picture)
+            pictures = _pictures(upload.picture.pixels, found.heatmap[0], square)
+            answer["dynamic_grad_cam"], answer["heatmap"] = pictures
         return answer
 
     def said(self, sha256: str) -> list[dict[str, Any]]:
@@ -173,6 +179,7 @@ class Service:
                 "architecture": detector.arguments.get("backbone", detector.kind),
                 "image_size": detector.image_size,
                 "categories": list(detector.categories),
+                "faces": str(detector.faces or ""),
                 "threshold": detector.decision.threshold,
                 "band": list(detector.decision.band) if detector.decision.band else None,
                 "origin": detector.origin,
@@ -207,6 +214,8 @@ def _prediction(name: str, detector: Detector, upload: Upload) -> dict[str, Any]
     """Return what a detector says of an image."""
     (table,) = judge_files([detector], _ONE, [upload.picture], workers=1)
     row, decision = table.iloc[0], detector.decision
+    if row["error"]:
+        raise UploadError(_sentence(row["error"]), 422)
     p_fake = float(row["p_fake"])
     prediction = {
         "model_name": name,
@@ -222,20 +231,27 @@ def _prediction(name: str, detector: Detector, upload: Upload) -> dict[str, Any]
             "category": row["predicted_category"],
             "category_confidence": float(row["category_confidence"]),
         }
+    if detector.faces:
+        prediction["faces"] = row["faces"]
     return prediction
 
 
-def _pictures(image: np.ndarray, heat: np.ndarray) -> tuple[str, str]:
+def _pictures(image: np.ndarray, heat: np.ndarray, square: Square | None) -> tuple[str, str]:
     """Return the overlay and the colours alone, as data URLs, reduced to what a page shows."""
-    small = reduce_image(image, _HEAT_SIDE)
-    height, width = small.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    colours = np.zeros((height, width, 4), np.uint8)
-    seen = np.s_[top : top + side, left : left + side]
-    colours[seen][..., :3] = overlay(small, heat, opacity=1)[seen]
+    square = square or centre_square(*image.shape[:2])
+    (small, there), (shown, here) = (_reduced(image, side, square) for side in (_HEAT_SIDE, _SHOWN_SIDE))
+    colours = np.zeros((*small.shape[:2], 4), np.uint8)
+    seen = part_inside(there, *small.shape[:2])
+    colours[seen][..., :3] = overlay(small, heat, 1, there)[seen]
     colours[seen][..., 3] = 255
-    return _data_url(overlay(reduce_image(image, _SHOWN_SIDE), heat)), _data_url(colours)
+    return _data_url(overlay(shown, heat, square=here)), _data_url(colours)
+
+
+def _reduced(image: np.ndarray, longest_side: int, square: Square) -> tuple[np.ndarray, Square]:
+    """Reduce an image, and with it the square that a detector saw."""
+    small = reduce_image(image, longest_side)
+    left, top, side = (round(value * len(small) / len(image)) for value in square)
+    return small, (left, top, max(1, side))
 
 
 def _data_url(image: np.ndarray) -> str:

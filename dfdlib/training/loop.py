@@ -111,7 +111,8 @@ class _Run:
             "data": fingerprint(train.manifest),
             "validation": fingerprint(val.manifest),
             "network": detector.arguments,
-            "input": [*detector.fit, detector.n_frames],
+            "input": [*detector.fit[:2], detector.n_frames],
+            "faces": detector.faces and repr(detector.faces),
         }
         remember(detector, train, val)
         detector.provenance |= {"versions": versions()}

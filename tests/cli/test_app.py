@@ -19,7 +19,7 @@ from dfdlib import __version__, create_detector, load_detector, save_detector
 from dfdlib.cli import data
 from dfdlib.cli.app import COMMANDS, main
 from dfdlib.data.dataset import ImageDataset
-from dfdlib.data.manifest import content_digests, read_manifest
+from dfdlib.data.manifest import content_digests, files_of, read_manifest
 from dfdlib.demo.sets import DEMO_IMAGES
 from dfdlib.evaluation.files import frame_scores
 from dfdlib.evaluation.predictions import predict
@@ -502,3 +502,33 @@ def test_serving_needs_a_free_port_and_a_good_model(capsys, model, tmp_path):
     code, _, err = dfd(capsys, "serve", "--model", model, "--port", 80000)
     assert code == 2
     assert "from 1 to 65535" in err
+
+
+def test_crops_are_judged_as_they_were_trained_on(capsys, photos, crowd, green_file, tmp_path):
+    for file in photos.rglob("*.png"):
+        image = cv2.imread(str(file))
+        image[8:24, 10:26] = (0, 255, 0)
+        cv2.imwrite(str(file), image)
+    cv2.imwrite(str(photos / "real" / "landscape.png"), np.zeros((40, 40, 3), np.uint8))
+    small = ("--backbone", "cnn", "--image-size", 24, "--epochs", 1, "--faces", f"{green_file}, all")
+    code, out, err = dfd(capsys, "train", "--data", photos, "--out", tmp_path / "run", *small)
+    assert code == 0
+    assert "landscape.png shows no face" in err
+    model = json.loads(out)["model"]
+    assert str(load_detector(model).faces) == "green.onnx, all, margin=0.3, refuse"
+    two, none = files_of(crowd)[0], files_of(crowd)[2]
+    code, out, _ = dfd(capsys, "predict", two, "--model", model, "--heatmap", tmp_path / "heat")
+    assert code == 0
+    said = json.loads(out)
+    assert [face["square"] for face in said["faces"]] == [[44, 12, 32], [1, 2, 16]]
+    assert said["probability"] == pytest.approx(max(face["p_fake"] for face in said["faces"]), abs=1e-6)
+    assert "shows no face" in dfd(capsys, "predict", none, "--model", model)[2]
+    code, out, _ = dfd(capsys, "predict", none, "--model", model, "--faces", f"{green_file}, whole")
+    assert json.loads(out)["faces"] == []
+    code, out, err = dfd(capsys, "explain", *files_of(crowd), "--model", model, "--out", tmp_path / "maps")
+    assert (code, err.count("shows no face")) == (0, 1)
+    assert (
+        "no face detector at cascade"
+        in dfd(capsys, "predict", two, "--model", model, "--faces", "cascade")[2]
+    )
+    assert "--faces needs --model" in dfd(capsys, "serve", "--faces", "yunet")[2]

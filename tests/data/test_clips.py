@@ -1,5 +1,6 @@
 """Demo clips and clips as tensors: order tells, nothing else does, and the training loop takes them."""
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +12,6 @@ from dfdlib.data.manifest import files_of
 from dfdlib.demo.clips import demo_clips
 from dfdlib.evaluation import metrics
 from dfdlib.evaluation.tables import video_level
-from dfdlib.images.faces import Face
 from dfdlib.images.video import read_frames
 from dfdlib.training.settings import TrainConfig
 
@@ -88,22 +88,23 @@ def test_broken_videos_are_listed(clips_manifest, tmp_path):
     assert len(clips) == 1
 
 
-class FixedFace:
-    """Finds one face in the same place, or none."""
-
-    def __init__(self, box):
-        self.box, self.name = box, str(box)
-
-    def find(self, _):
-        return [Face(self.box, 1.0)] if self.box else []
-
-
-def test_clips_are_cropped_to_the_face(clips_manifest):
-    part = clips_manifest.iloc[:3].reset_index(drop=True)
-    whole, crops = ClipDataset(part, 32, 4), ClipDataset(part, 32, 4, faces=FixedFace((8, 8, 10, 10)))
-    assert not np.array_equal(whole.batch([0])["image"], crops.batch([0])["image"])
-    with pytest.raises(DfdError, match=r"none of the 3 clips can be read.*shows no face"):
-        ClipDataset(part, 32, 4, faces=FixedFace(None))
+def test_clips_are_cropped_to_the_face(green_faces, tmp_path):
+    for clip, box in (("a", (8, 12)), ("b", None)):
+        (tmp_path / clip).mkdir()
+        for i in range(4):
+            frame = np.random.default_rng(i).integers(0, 200, (48, 60, 3)).astype(np.uint8)
+            if box:
+                frame[box[1] : box[1] + 10, box[0] : box[0] + 10] = (0, 255, 0)
+            cv2.imwrite(str(tmp_path / clip / f"{i}.png"), frame)
+    part = pd.DataFrame({"path": ["a", "b"], "label": "real", "group": ["a", "b"], "root": str(tmp_path)})
+    part[["category", "split", "generator"]] = None
+    crops = ClipDataset(part, (32, "bilinear", green_faces()), 4)
+    assert list(crops.unreadable["path"]) == ["b"]
+    assert "shows no face" in crops.unreadable["error"][0]
+    assert (crops.batch([0])["image"][0, :, 1, 12:20, 12:20] == 255).all()
+    assert len(ClipDataset(part, (32, "bilinear", green_faces("whole")), 4)) == 2
+    with pytest.raises(DfdError, match=r"none of the 1 clips can be read.*shows no face"):
+        ClipDataset(part.iloc[1:], (32, "bilinear", green_faces()), 4)
 
 
 def test_frames_make_videos(clips):

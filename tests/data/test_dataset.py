@@ -1,5 +1,8 @@
 """Data sets: the right pixels and targets, decoded once, and broken files reported."""
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,7 @@ from dfdlib.data.loader import GroupShuffle, make_loader
 from dfdlib.data.manifest import categories_of, root_of
 from dfdlib.data.scan import scan_images
 from dfdlib.images.decode import read_image
+from dfdlib.images.faces import find_faces
 from dfdlib.images.picture import fit_image, read_picture
 
 
@@ -167,3 +171,32 @@ def test_a_last_batch_of_one_is_left_out_in_training_alone(images):
     part = images.subset(np.arange(len(images)) < 33)
     assert sum(len(b["index"]) for b in make_loader(part, 16)) == 33
     assert sum(len(b["index"]) for b in make_loader(part, 16, GroupShuffle(part, 0))) == 32
+
+
+def test_faces_are_found_once_and_kept_by_how_they_are_cropped(crowd, green_faces, monkeypatch):
+    searched = []
+    monkeypatch.setattr(
+        "dfdlib.images.picture.find_faces", lambda *given: searched.append(1) or find_faces(*given)
+    )
+    fit = 24, "bilinear", green_faces()
+    for _ in range(2):
+        images = ImageDataset(crowd, fit)
+        assert list(images.unreadable["path"]) == ["c none.png"]
+        assert len(images) == 2
+    assert len(searched) == 3
+    assert images.fit == fit
+    wider = ImageDataset(crowd, (24, "bilinear", green_faces("margin=0.5")))
+    assert len(searched) == 6
+    assert not torch.equal(wider.pixels(), images.pixels())
+    assert torch.equal(images.pixels()[0, 1, 7:17, 5:19], torch.full((10, 14), 255, dtype=torch.uint8))
+
+
+def test_masks_are_cropped_as_the_images(crowd, green_faces):
+    root = Path(crowd["root"][0])
+    cv2.imwrite(
+        str(root / "mask.png"), cv2.inRange(cv2.imread(str(root / "b one.png")), (0, 255, 0), (0, 255, 0))
+    )
+    table = crowd.iloc[[1]].assign(mask="mask.png")
+    (mask,) = ImageDataset(table, (19, "bilinear", green_faces())).masks()
+    assert mask[4:15, 4:15].all()
+    assert mask.sum() < 14**2

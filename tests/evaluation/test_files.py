@@ -1,5 +1,7 @@
 """Predictions of files as they come: the same numbers, every file accounted for, and no work done twice."""
 
+import json
+from dataclasses import replace
 from itertools import islice
 
 import cv2
@@ -9,6 +11,7 @@ import pytest
 
 from dfdlib import DfdError, create_detector, predict
 from dfdlib.data.dataset import ImageDataset
+from dfdlib.data.manifest import files_of
 from dfdlib.data.scan import scan_images
 from dfdlib.evaluation.files import frame_scores, judge_files, predict_files
 from dfdlib.images.picture import read_picture
@@ -196,3 +199,64 @@ def test_detectors_that_do_not_fit_together_are_refused(detector, files):
     ):
         with pytest.raises(DfdError, match=message):
             next(judge_files(wrong, files, **settings))
+
+
+def test_an_image_is_as_fake_as_its_most_suspicious_face(detector, crowd, green_faces, tmp_path):
+    detector.faces = green_faces("all, whole")
+    (table,) = judge_files([detector], crowd)
+    assert [len(faces) for faces in table["faces"]] == [2, 1, 0]
+    assert [face["square"] for face in table["faces"][0]] == [(44, 12, 32), (1, 2, 16)]
+    alone = replace(detector, faces=None)
+    picture = read_picture(files_of(crowd)[0])
+    (each,) = judge_files([alone], crowd.iloc[[0, 0]], list(picture.views(*detector.fit)))
+    assert [face["p_fake"] for face in table["faces"][0]] == pytest.approx(list(each["p_fake"]))
+    worst = each.loc[each["p_fake"].idxmax()]
+    assert table["p_fake"][0] == pytest.approx(worst["p_fake"])
+    assert table["predicted_category"][0] == worst["predicted_category"]
+    (whole,) = judge_files([alone], crowd)
+    assert table["p_fake"][2] == pytest.approx(whole["p_fake"][2])
+    assert "faces" not in whole
+    predict_files([detector], crowd, tmp_path / "faces.csv")
+    said = pd.read_csv(tmp_path / "faces.csv")["faces"].map(json.loads)
+    assert [len(faces) for faces in said] == [2, 1, 0]
+    assert said[0][0]["square"] == [44, 12, 32]
+
+
+def test_images_without_a_face_are_counted_and_named(detector, crowd, green_faces, tmp_path):
+    detector.faces = green_faces()
+    done = predict_files([detector], crowd, tmp_path / "faces.csv")
+    (error,) = done.unreadable
+    assert error.endswith("c none.png shows no face that can be found.")
+    data = ImageDataset(crowd, detector.fit, CATEGORIES)
+    assert list(data.unreadable["path"]) == ["c none.png"]
+    seen = predict(detector, data)
+    assert list(pd.read_csv(tmp_path / "faces.csv")["p_fake"][:2]) == pytest.approx(
+        list(seen["p_fake"]), abs=1e-6
+    )
+
+
+def test_only_detectors_that_crop_alike_judge_together(detector, crowd, green_faces):
+    other = replace(detector, faces=green_faces())
+    with pytest.raises(DfdError, match="crop to faces in different ways"):
+        next(judge_files([detector, other], crowd))
+    with pytest.raises(
+        DfdError, match=r"24 px, bilinear, whole images, .* 24 px, bilinear, green.onnx, largest"
+    ):
+        predict(other, ImageDataset(crowd, 24))
+
+
+def test_a_run_with_other_faces_starts_anew(detector, crowd, green_faces, tmp_path):
+    detector.faces = green_faces("whole")
+    rows = islice(judge_files([detector], crowd, batch_size=1), 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dfdlib.evaluation.files.judge_files", lambda *_, **__: broken(rows))
+        with pytest.raises(KeyboardInterrupt):
+            predict_files([detector], crowd, tmp_path / "faces.csv")
+    assert (tmp_path / "faces.csv.partial").stat().st_size
+    detector.faces = green_faces("whole, margin=0.5")
+    assert predict_files([detector], crowd, tmp_path / "faces.csv").n_resumed == 0
+
+
+def broken(tables):
+    yield from tables
+    raise KeyboardInterrupt

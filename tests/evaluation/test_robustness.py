@@ -9,12 +9,13 @@ from torch import nn
 
 from dfdlib import DfdError, create_detector, plots, predict
 from dfdlib.data.dataset import ImageDataset
-from dfdlib.data.manifest import root_of
+from dfdlib.data.manifest import files_of, root_of
 from dfdlib.evaluation import bootstrap, metrics
 from dfdlib.evaluation.robustness import measure_robustness, predict_degraded, steps_of
 from dfdlib.images.decode import read_image, write_image
 from dfdlib.images.degrade import DEGRADATIONS, Degradation
-from dfdlib.images.picture import fit_image
+from dfdlib.images.faces import cut_square
+from dfdlib.images.picture import fit_image, read_picture
 from dfdlib.models.decision import Decision
 from dfdlib.models.detector import Detector
 from dfdlib.models.networks import Logits
@@ -286,3 +287,22 @@ def test_curves_that_cannot_be_drawn_are_refused(photos):
     many = pd.concat([table.assign(detector=str(i)) for i in range(9)])
     with pytest.raises(DfdError, match="9 detectors cannot be distinguished"):
         plots.robustness_curves(many)
+
+
+def test_faces_are_found_before_images_suffer(crowd, green_faces):
+    faces = green_faces()
+    labelled = crowd.iloc[:2].assign(label=["real", "fake"], group=["a", "b"])
+    network = create_detector("resnet10t", 32, pretrained="none", faces=faces)
+    whole, step, judged = list(predict_degraded({"net": network}, labelled, {"blur": DEGRADATIONS["blur"]}))[
+        :2
+    ][1]
+    assert step.degraded
+    assert whole == "net"
+    pixels = []
+    for file in files_of(labelled):
+        picture = read_picture(file)
+        crop = cut_square(picture.pixels, picture.squares(faces)[0])
+        pixels.append(fit_image(DEGRADATIONS["blur"].apply(crop, step.level), 32))
+    with torch.inference_mode():
+        expected = network.network.eval()(torch.from_numpy(np.stack(pixels)).movedim(-1, 1)).fake.numpy()
+    assert judged["logit"].to_numpy() == pytest.approx(expected, abs=1e-4)

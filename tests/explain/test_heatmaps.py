@@ -11,8 +11,16 @@ from torch import nn
 
 from dfdlib import DfdError, create_detector, predict
 from dfdlib.data.dataset import ImageDataset
-from dfdlib.explain.heatmaps import METHODS, confident_explanation, explain_images, pick_samples, save_samples
-from dfdlib.images.picture import overlay
+from dfdlib.data.manifest import files_of
+from dfdlib.explain.heatmaps import (
+    METHODS,
+    confident_explanation,
+    explain_images,
+    explain_picture,
+    pick_samples,
+    save_samples,
+)
+from dfdlib.images.picture import Picture, overlay, read_picture
 from dfdlib.models.decision import Decision
 from dfdlib.models.detector import Detector
 from dfdlib.models.networks import Logits
@@ -188,8 +196,9 @@ def test_the_surest_detector_explains(spot, picture):
     shy = Detector(Spot(), "spot", {}, 32, ("red", "blue"), decision=Decision(temperature=10.0))
     image = picture[0].copy()
     image[..., 0] = 255
-    assert confident_explanation([shy, spot], [image, image])[0] == 1
-    assert confident_explanation([spot, shy], [image, image])[0] == 0
+    read = Picture(cv2.imencode(".png", image[..., ::-1])[1].tobytes(), "x")
+    assert confident_explanation([shy, spot], read)[0] == 1
+    assert confident_explanation([spot, shy], read)[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -203,3 +212,25 @@ def test_the_surest_detector_explains(spot, picture):
 def test_unknown_names_are_refused(spot, picture, arguments, message):
     with pytest.raises(DfdError, match=message):
         explain_images(spot, picture, **arguments)
+
+
+def test_the_most_suspicious_face_is_explained_where_it_is(spot, crowd, green_faces):
+    spot.faces = green_faces("all")
+    for row, squares in enumerate([[(44, 12, 32), (1, 2, 16)], [(26, 16, 19)]]):
+        picture = read_picture(files_of(crowd)[row])
+        red = [float(one[..., 0].mean() - one[..., 2].mean()) for one in picture.views(*spot.fit)]
+        found, square = explain_picture(spot, picture)
+        assert square == squares[int(np.argmax(red))]
+        shown = overlay(picture.pixels, found.heatmap[0], 1.0, square)
+        changed = (shown != picture.pixels).any(2)
+        left, top, side = square
+        assert changed[top : top + side, left : left + side].mean() > 0.9
+        assert changed.sum() <= side**2
+
+
+def test_an_overlay_ends_where_the_image_does():
+    image, hot = np.zeros((20, 30, 3), np.uint8), np.ones((8, 8))
+    shown = overlay(image, hot, 1.0, (-4, 14, 10))
+    changed = shown.any(2)
+    assert changed[14:, :6].all()
+    assert changed.sum() == 6 * 6

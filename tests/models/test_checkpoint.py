@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from dfdlib import DfdError, load_detector, save_detector
+from dfdlib.core.faces import Faces
 from dfdlib.models.checkpoint import load_checked
 from dfdlib.models.decision import Decision
-from dfdlib.models.detector import create_detector
+from dfdlib.models.detector import Detector, create_detector
 from dfdlib.models.forward import judge
 
 FILES = Path(__file__).parents[1] / "files"
@@ -192,3 +193,15 @@ def test_an_onnx_graph_and_the_suffix_of_one_are_refused(detector, tmp_path):
 
 def test_load_checked_returns_what_was_saved(file):
     assert load_checked(file)["format"] == "dfdlib-detector"
+
+
+def test_how_faces_are_cropped_is_kept(detector, tmp_path):
+    detector.faces = Faces("yunet.onnx", 0.5, "all", "whole", digest="1f", model=bytes(range(256)))
+    save_detector(detector, tmp_path / "faces.pt")
+    loaded = load_detector(tmp_path / "faces.pt")
+    assert loaded.fit == detector.fit == (32, "bilinear", detector.faces)
+    assert loaded.faces.model == detector.faces.model
+    detector.faces = None
+    old = detector.about()
+    del old["faces"]  # as older files are
+    assert Detector.from_about(detector.network, old).fit == (32, "bilinear", None)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dfdlib import DfdError, create_detector, load_detector, predict
+from dfdlib.core.faces import Faces
 from dfdlib.data.dataset import ImageDataset
 from dfdlib.models.decision import Decision
 from dfdlib.models.onnx import export_onnx
@@ -84,3 +85,12 @@ def test_clips_and_explanations_are_refused(exported, tmp_path):
         export_onnx(clips, tmp_path / "clips.onnx")
     with pytest.raises(DfdError, match="cannot be explained"):
         _ = load_detector(exported[1]).target_layer
+
+
+def test_how_faces_are_cropped_is_kept(tmp_path):
+    faces = Faces("yunet.onnx", 0.5, "all", "whole", digest="1f", model=bytes(range(256)))
+    detector = create_detector("cnn", 24, faces=faces)
+    export_onnx(detector, tmp_path / "cnn.onnx")
+    loaded = load_detector(tmp_path / "cnn.onnx")
+    assert loaded.fit == detector.fit
+    assert loaded.faces.model == faces.model

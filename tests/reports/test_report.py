@@ -24,6 +24,7 @@ SETTINGS = {
     "batch_size": 8,
     "learning_rate": 1e-3,
     "image_size": 64,
+    "faces": "",
     "backbone": "resnet18",
     "pretrained": "auto",
     "weights": "",

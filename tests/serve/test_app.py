@@ -16,6 +16,7 @@ from PIL import Image
 
 from dfdlib import DfdError, create_detector, load_detector, save_detector
 from dfdlib.cli.app import main
+from dfdlib.data.manifest import files_of
 from dfdlib.models.decision import Decision
 from dfdlib.models.detector import DRAWN_ALONE
 from dfdlib.models.onnx import export_onnx
@@ -310,3 +311,27 @@ def test_the_demo_detectors_are_trained_once(tmp_path, monkeypatch, store, photo
     assert all(f"{name}: {DRAWN_ALONE}" in notice for name in files)
     assert all("roc" in model["report"]["figures"] for model in client.get("/models").json["models"])
     assert len(send(client, encoded(photo)).json["predictions"]) == 2
+
+
+def test_each_face_gets_a_verdict_and_its_place(crowd, green_faces, files, store):
+    detector = load_detector(files / "net.pt")
+    detector.faces = green_faces("all")
+    app = create_app(Service({"net": detector}), store).test_client()
+    two, one, none = (file.read_bytes() for file in files_of(crowd))
+    answer = send(app, two).json
+    (said,) = answer["predictions"]
+    assert answer["image_size"] == [90, 60]
+    assert [face["square"] for face in said["faces"]] == [[44, 12, 32], [1, 2, 16]]
+    worst = max(said["faces"], key=lambda face: face["p_fake"])
+    assert (said["p_fake"], said["verdict"]) == (worst["p_fake"], worst["verdict"])
+    heat = np.array(Image.open(io.BytesIO(base64.b64decode(answer["heatmap"].split(",")[1]))))
+    left, top, side = worst["square"]
+    assert (heat[..., 3] > 0).sum() == side**2
+    assert (heat[top : top + side, left : left + side, 3] == 255).all()
+    assert len(send(app, one).json["predictions"][0]["faces"]) == 1
+    refused = send(app, none)
+    assert refused.status_code == 422
+    assert refused.json["error"] == "The image shows no face that can be found."
+    detector.faces = green_faces("whole")
+    app = create_app(Service({"net": detector}), store).test_client()
+    assert send(app, none).json["predictions"][0]["faces"] == []

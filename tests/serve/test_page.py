@@ -127,6 +127,36 @@ def test_both_verdicts_and_the_heatmap(page, photo):
     assert find(page, "#heat").value_of_css_property("opacity") == "1"
 
 
+def test_faces_are_boxed_where_they_are(page, photo):
+    judge(page, photo)
+    assert not page.find_elements(By.CSS_SELECTOR, "#faces span")
+    said = {
+        "model_name": "a",
+        "p_fake": 0.9,
+        "threshold": 0.5,
+        "verdict": "fake",
+        "confidence": 0.9,
+        "label": "fake",
+    }
+    said["faces"] = [
+        {"square": [40, 30, 60], "p_fake": 0.9, "verdict": "fake"},
+        {"square": [-10, 80, 20], "p_fake": 0.2, "verdict": "real"},
+    ]
+    answer = {"image_size": [160, 120], "grad_cam_model_name": "a", "predictions": [said], "verdict": "fake"}
+    page.execute_script("showFaces(arguments[0]); showVerdicts(arguments[0])", answer)
+    first, second = page.find_elements(By.CSS_SELECTOR, "#faces span")
+    image = find(page, "#image").rect
+    for name, start, size, part in (("x", "width", "width", 40 / 160), ("y", "height", "height", 30 / 120)):
+        assert first.rect[name] - image[name] == pytest.approx(part * image[start], abs=1)
+        assert first.rect[size] == pytest.approx(
+            60 / {"width": 160, "height": 120}[size] * image[size], abs=1
+        )
+    assert second.rect["x"] == pytest.approx(image["x"], abs=1)
+    assert (first.text, second.text) == ("1", "2")
+    assert "fake" in first.get_attribute("class")
+    assert "(face 1 fake, 90.0 %; face 2 real, 20 %)" in find(page, "#result").text
+
+
 def test_a_dropped_file_is_judged(page, photo):
     import base64
 

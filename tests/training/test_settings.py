@@ -15,6 +15,7 @@ PARAMETERS = {
     "batch_size": 8,
     "learning_rate": 1e-3,
     "image_size": 64,
+    "faces": "",
     "backbone": "resnet18",
     "pretrained": "auto",
     "weights": "",

@@ -62,11 +62,28 @@ function showImage(url, answer) {
   const explained = answer.heatmap !== null;
   heat.hidden = $("opacity-row").hidden = !explained;
   if (explained) heat.src = answer.heatmap;
+  showFaces(answer);
   $("caption").textContent = [
     explained ? `Heatmap: what ${answer.grad_cam_model_name} bases its verdict on.` : "No heatmap: these detectors cannot be explained.",
     ...answer.notes,
   ].join(" ");
   $("preview").hidden = false;
+}
+
+function showFaces(answer) { // those that the explained detector judged, or the first that looks at faces
+  const known = answer.predictions.filter((one) => one.faces);
+  const judged = known.find((one) => one.model_name === answer.grad_cam_model_name) || known[0];
+  const [width, height] = answer.image_size;
+  $("faces").replaceChildren(...(judged ? judged.faces : []).map((face, i) => {
+    const [left, top, side] = face.square;
+    const box = element("span", `${i + 1}`, unsure(face.verdict) ? "unsure" : face.verdict);
+    for (const [name, size, start, whole] of [["left", "width", left, width], ["top", "height", top, height]]) {
+      const first = Math.max(start, 0), last = Math.min(start + side, whole); // a square may reach beyond the image
+      box.style[name] = `${100 * first / whole}%`;
+      box.style[size] = `${100 * (last - first) / whole}%`;
+    }
+    return box;
+  }));
 }
 
 function showVerdicts(answer) {
@@ -110,9 +127,13 @@ function bar(one) {
   mark.style.left = `${100 * one.threshold}%`;
   track.append(fill, mark);
   box.append(title, track, element("p", `probability of fake ${percent(one.p_fake)}; fake from ${percent(one.threshold)} on` +
+    (one.faces && one.faces.length > 1 ? `; judged by the face that is most probably fake (${facesOf(one)})` : "") +
+    (one.faces && !one.faces.length ? "; no face was found, so the whole image was judged" : "") +
     (one.category ? `; shows ${one.category.replaceAll("_", " ")} (${percent(one.category_confidence)})` : ""), "small"));
   return box;
 }
+
+const facesOf = (one) => one.faces.map((face, i) => `face ${i + 1} ${face.verdict}, ${percent(face.p_fake)}`).join("; ");
 
 // The history lives in this window alone and ends with it.
 const kept = () => { try { return JSON.parse(sessionStorage.getItem("history")) || []; } catch { return []; } };
