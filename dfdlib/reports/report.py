@@ -59,14 +59,17 @@ class Report:
         return Path(stated) if stated else paths.reports_root() / self.notebook
 
     def save_figure(
-        self, figure: Figure, name: str, data: pd.DataFrame | None = None, **about: Any
+        self, figure: Figure, name: str, data: pd.DataFrame | None = None, model: str = "", **about: Any
     ) -> Figure:
         """Write a figure as `<name>.png` (150 dpi) and `<name>.svg`, with a `<name>.json` that says what made it.
+
+        Its title names the model and the data.
 
         Args:
             figure: A figure, such as one of `plots`.
             name: Name of the files, without ending.
             data: The manifest or predictions that it shows; their number, root and fingerprint are written.
+            model: Which detector it is about, in a few words.
             about: Further facts for the JSON, such as `n=450`.
 
         Returns:
@@ -77,12 +80,14 @@ class Report:
         """
         import matplotlib.pyplot as plt
 
+        title = [figure.get_suptitle(), " · ".join(filter(None, [model, *_names(data)]))]
+        figure.suptitle("\n".join(filter(None, title)), fontsize=10)
         background = figure.get_facecolor()  # a dark style of the user's would win over it
         for kind, about_file in (("png", {}), ("svg", {"Date": None})):  # the same figure, the same file
             with atomic_path(self.out_dir / f"{name}.{kind}") as temporary:
                 figure.savefig(temporary, dpi=150, format=kind, facecolor=background, metadata=about_file)
         plt.close(figure)
-        facts = {"figure": f"{name}.png", "notebook": self.notebook}
+        facts = {"figure": f"{name}.png", "notebook": self.notebook} | ({"model": model} if model else {})
         if data is not None:
             facts |= {"n": len(data), "data": _identity(data)}
         facts |= {**about, "settings": self.run, "versions": versions()}
@@ -170,6 +175,14 @@ class Report:
 
 def _identity(table: pd.DataFrame) -> dict[str, str]:
     return {"root": _shown_root(table), "fingerprint": fingerprint(table)}
+
+
+def _names(data: pd.DataFrame | None) -> list[str]:
+    """Name a data set and its split, where there is just one."""
+    if data is None or data.empty:
+        return []
+    splits = data["split"].unique()
+    return [f"{root_of(data).name}{f', {splits[0]} split' if len(splits) == 1 and splits[0] else ''}"]
 
 
 def _shown_root(manifest: pd.DataFrame) -> str:
