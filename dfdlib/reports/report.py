@@ -95,8 +95,8 @@ class Report:
         return figure
 
     def save_predictions(self, predictions: pd.DataFrame, name: str = "test.csv") -> Path:
-        """Write predictions, see `public_table`."""
-        write_csv(public_table(predictions), self.out_dir / name)
+        """Write predictions, see `public_table`, and the group of each image."""
+        write_csv(public_table(predictions).assign(group=predictions["group"]), self.out_dir / name)
         return self.out_dir / name
 
     def save_table(self, table: pd.DataFrame, name: str) -> None:

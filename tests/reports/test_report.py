@@ -148,7 +148,7 @@ def test_the_table_that_users_read_is_written(results, predictions):
     path = results.save_predictions(predictions)
     assert path == results.out_dir / "test.csv"
     table = pd.read_csv(path, keep_default_na=False)
-    assert list(table) == list(public_table(predictions))
+    assert list(table) == [*public_table(predictions), "group"]
     assert table["prediction"].tolist() == ["real", "fake", "fake", "real"]
     assert table["confidence"].tolist() == [0.9, 0.7, 0.8, 0.8]
     assert table["true_category"].tolist() == ["animals", "", "animals", "vehicles"]
