@@ -36,7 +36,7 @@ def train(
     attention: bool = False,
     config: tyro.conf.OmitArgPrefixes[TrainConfig] = TrainConfig(),  # noqa: B008 (it is frozen)
 ) -> dict[str, Any]:
-    """Train a detector; print its metrics as JSON.
+    """Train a detector; print its metrics.
 
     Args:
         out: Folder of the results.
@@ -99,7 +99,7 @@ def evaluate(
     tta: tuple[str, ...] = (),
     out: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Judge a detector on labelled data sets; print a table as JSON.
+    """Judge a detector on labelled data sets; print its metrics.
 
     Args:
         model: Again for several.
@@ -135,7 +135,7 @@ def evaluate(
         from dfdlib.core.files import write_csv
 
         write_csv(safe_table(pd.DataFrame(rows)), out)
-    return _plain(rows)
+    return rows
 
 
 def _scores(predictions: pd.DataFrame, known: bool) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def calibrate(
     false_alarms: float | None = None,
     min_accuracy: float = 0.9,
 ) -> dict[str, Any]:
-    """Fit temperature, threshold and band to labelled images; print what they are.
+    """Fit temperature, threshold and band to labelled images; print what they are, and what false alarms to expect.
 
     Args:
         model: The detector.
@@ -176,6 +176,8 @@ def calibrate(
         false_alarms: Call at most this share of real images fake.
         min_accuracy: Least accuracy of the verdicts beyond the band.
     """
+    from scipy.stats import beta
+
     from dfdlib.evaluation.calibration import calibrate
     from dfdlib.evaluation.predictions import predict
     from dfdlib.evaluation.tables import with_decision
@@ -185,6 +187,12 @@ def calibrate(
     images = _labelled_images(data, split, detector)
     tell_unreadable(images.unreadable["error"])
     judged = predict(detector, images)
+    n_real = int((judged["label"] == "real").sum())
+    if false_alarms and n_real * false_alarms < 1:
+        raise DfdError(
+            f"{n_real} real images cannot show {false_alarms:.1%} of false alarms; it takes {1 / false_alarms:.0f} at "
+            "least, and three times as many to rule out that there are more."
+        )
     decision = calibrate(images.fake.numpy(), judged["logit"].to_numpy(), false_alarms, min_accuracy)
     detector.decision = decision
     save_detector(detector, out)
@@ -192,8 +200,13 @@ def calibrate(
     given = judged[judged["verdict"].isin(["real", "fake"])]
     right = float((given["verdict"] == given["label"]).mean())
     worth = {"n": len(judged), "verdicts_given": len(given) / len(judged), "accuracy_of_these": right}
+    wrong = int(((judged["label"] == "real") & (judged["predicted"] == "fake")).sum())
+    if n_real:  # Clopper & Pearson 1934, one-sided
+        worth["false_alarms_at_most"] = (
+            float(beta.ppf(0.95, wrong + 1, n_real - wrong)) if wrong < n_real else 1.0
+        )
     fitted = {"temperature": decision.temperature, "threshold": decision.threshold, "band": decision.band}
-    return _plain({"model": out, **fitted, **worth})
+    return {"model": out, **fitted, **worth}
 
 
 def finetune(
@@ -255,7 +268,7 @@ def finetune(
     after = {name: predict(detector, part) for name, part in parts.items()}
     unseen = {"test": (before["test"], after["test"])} if before["test"]["label"].notna().any() else {}
     table = before_and_after(before["val"], after["val"], wrong, unseen)
-    return _plain({"model": str(out / FINETUNED), "learned": len(wrong), "sets": table.to_dict("records")})
+    return {"model": str(out / FINETUNED), "learned": len(wrong), "sets": table.to_dict("records")}
 
 
 def _never_learned(detector: Detector, test: ImageDataset) -> ImageDataset:
@@ -273,6 +286,8 @@ def _never_learned(detector: Detector, test: ImageDataset) -> ImageDataset:
 
 def load_detectors(paths: Iterable[str]) -> list[Detector]:
     """Load detectors, in order; say what their user must know before all else."""
+    if sys.stderr.isatty():
+        print("loading the detector …", file=sys.stderr, flush=True)
     from dfdlib.models.checkpoint import load_detector
 
     detectors = []
@@ -309,12 +324,6 @@ def tell_unreadable(errors: Sequence[str]) -> None:
         print(f"unreadable: {error}", file=sys.stderr)
     if len(errors) > 20:
         print(f"… and {len(errors) - 20} more", file=sys.stderr)
-
-
-def _plain(value: Any) -> Any:
-    from dfdlib.core.files import plain
-
-    return plain(value)
 
 
 def model_names(files: Sequence[Path]) -> list[str]:

@@ -182,7 +182,9 @@ def deletion_insertion(
         )
         for curve, start, end in (("deletion", images, reference), ("insertion", reference, images)):
             batches = (torch.where(order <= fraction * size * size, end, start) for fraction in fractions)
-            scores[method, curve] = np.stack([_p_fake(detector, batch) for batch in batches])
+            scores[method, curve] = detector.decision.p_fake(
+                np.stack([judge(detector, batch).fake.numpy() for batch in batches])
+            )
     areas = {key: np.trapezoid(score, fractions, axis=0) for key, score in scores.items()}
     rows = []
     for (method, curve), score in scores.items():
@@ -197,25 +199,18 @@ def deletion_insertion(
 
 
 def removal_verdict(table: pd.DataFrame) -> str:
-    """Say in a line per method what `deletion_insertion` found against the random order."""
-    lines = []
+    """Say in a line per method whether `deletion_insertion` found it better than the random order."""
+    lines = ["Area against that of a random order, better where positive:"]
     ends = table[table["method"] != "random"].drop_duplicates(["method", "curve"])
     for method, curves in ends.groupby("method", sort=False):
-        found = [
-            f"{row.curve} {_against(row.gain_low, row.gain_high)} ({row.gain:+.2f} [{row.gain_low:+.2f}, "
-            f"{row.gain_high:+.2f}])"
-            for row in curves.itertuples()
-        ]
+        found = []
+        for row in curves.itertuples():
+            verdict = "better" if row.gain_low > 0 else "worse" if row.gain_high < 0 else "not told apart"
+            found.append(
+                f"{row.curve} {verdict} ({row.gain:+.2f} [{row.gain_low:+.2f}, {row.gain_high:+.2f}])"
+            )
         lines.append(f"{method}: {', '.join(found)}")
-    return "\n".join(["Area against that of a random order, better where positive:", *lines])
-
-
-def _against(low: float, high: float) -> str:
-    return "better" if low > 0 else ("worse" if high < 0 else "not told apart")
-
-
-def _p_fake(detector: Detector, images: torch.Tensor) -> np.ndarray:
-    return detector.decision.p_fake(judge(detector, images).fake.numpy())
+    return "\n".join(lines)
 
 
 def _mean(name: str, values: np.ndarray, draws: np.ndarray) -> dict[str, float]:
@@ -285,14 +280,12 @@ def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def sanity_verdict(table: pd.DataFrame, limit: float = 0.5) -> str:
-    """Say in a sentence what `randomised_weights` found; `limit` is the similarity that still looks alike."""
-    last = table.iloc[-1]
-    if last["similarity"] < limit:
-        return (
-            f"With every weight replaced by a random one the maps are no longer alike (rank correlation "
-            f"{last['similarity']:.2f}): they depend on what the network learned."
+    """Say in a sentence what `randomised_weights` found; `limit` is the rank correlation that still looks alike."""
+    alike = table["similarity"].iloc[-1]
+    if alike < limit:
+        found = "are no longer alike ({:.2f}): they depend on what the network learned."
+    else:
+        found = (
+            "stay alike ({:.2f}): they show the image more than its reasons. Do not trust this method here."
         )
-    return (
-        f"Even with every weight replaced by a random one the maps stay alike (rank correlation {last['similarity']:.2f}): "
-        "they show the image more than the detector's reasons. Do not trust this method here."
-    )
+    return f"With every weight random the maps {found.format(alike)}"
