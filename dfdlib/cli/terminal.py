@@ -17,7 +17,7 @@ def show(result: Any) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    frames = _frames([result] if isinstance(result, Mapping) else result)
+    frames = _frames([result] if isinstance(result, dict) else result)
     if isinstance(result, str):
         table = pd.read_csv(result).astype(object).fillna("")
         frames = [table.head(_ROWS).filter(_COLUMNS).T.reset_index().T] if "p_fake" in table else []
@@ -35,12 +35,8 @@ def _frames(entries: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
     import pandas as pd
 
     yield pd.DataFrame(map(_lines, entries)).T.reset_index().fillna("–")
-    for value in entries[0].values():
-        if _is_nested(value):
-            named = (
-                [{"": name, **one} for name, one in value.items()] if isinstance(value, Mapping) else value
-            )
-            yield from _frames(named)
+    for within in filter(None, map(_several, entries[0].values())):
+        yield from _frames(within)
 
 
 def _lines(entry: Mapping[str, Any]) -> dict[str, str]:
@@ -51,14 +47,16 @@ def _lines(entry: Mapping[str, Any]) -> dict[str, str]:
     for key, value in entry.items():
         low, high = entry.get(f"{key}_95") or (entry.get(f"{key}_low"), entry.get(f"{key}_high"))
         title = METRICS[key].title if key in METRICS else key if key == "p_fake" else key.replace("_", " ")
-        if not (key.endswith(("_low", "_high", "_95")) or key in _FOR_PROGRAMS or _is_nested(value)):
+        if not (key.endswith(("_low", "_high", "_95")) or key in _FOR_PROGRAMS or _several(value)):
             lines[title] = _text(value) + (f" [{_text(low)}, {_text(high)}]" if low is not None else "")
     return lines
 
 
-def _is_nested(value: Any) -> bool:
-    parts = list(value.values()) if isinstance(value, Mapping) else value
-    return isinstance(parts, list) and bool(parts) and isinstance(parts[0], Mapping)
+def _several(value: Any) -> list[dict[str, Any]]:
+    """Return the entries nested in a value, by name or in a list; none where it is plain."""
+    if isinstance(value, dict):
+        return [{"": name, **one} for name, one in value.items()]
+    return value if isinstance(value, list) and value and isinstance(value[0], dict) else []
 
 
 def _text(value: Any) -> str:

@@ -88,7 +88,9 @@ class Run:
         epochs = {name[:-6].strip("_"): n for name, n in settings.items() if name.endswith("epochs") and n}
         if not epochs:
             return "no training"
-        text = ", ".join(f"{n} epochs{f' ({name})' if name else ''}" for name, n in epochs.items())
+        text = ", ".join(
+            f"{n} epoch{'s' * (n > 1)}{f' ({name})' if name else ''}" for name, n in epochs.items()
+        )
         return f"{'smoke' if min(epochs.values()) < _FULL else 'full'} run: {text}"
 
 
