@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,23 +20,6 @@ from dfdlib.evaluation.tables import public_table
 
 if TYPE_CHECKING:  # the library loads matplotlib when it first draws
     from matplotlib.figure import Figure
-
-_CONTENTS = {
-    "best_model_finetuned.pth": "the detector that learned from its failures",
-    "best_model*.pt*": "the detector of the best epoch: dfdlib.load_detector(...)",
-    "training_log*.csv": "losses and validation metrics, one row per epoch",
-    "test.csv": "predictions of the test images",
-    "robustness.csv": "metrics of increasingly degraded images",
-    "localisation.csv": "how well heatmaps find the manipulated region",
-    "removal.csv": "p_fake as the pixels that heatmaps mark are taken away",
-    "out_of_fold.csv": "predictions of each image by the fold that held it out",
-    "failures.json": "what was called wrongly",
-    "duplicates.csv": "pairs of images that show the same",
-    "unreadable.csv": "images that could not be read, and why",
-    "manifest.csv": "the images, their labels, splits and groups",
-    "metrics.json": "metrics, settings, data and versions",
-    "*.png": "figure; the same as .svg beside it",
-}
 
 
 @dataclass
@@ -162,15 +144,6 @@ class Report:
         missing = [file.name for file in files if not file.is_file() or not file.stat().st_size]
         if missing:
             raise DfdError(f"{self.out_dir} lacks {', '.join(missing)}; run the notebook from the top.")
-
-    def contents(self) -> pd.DataFrame:
-        """List the files of the run: name, size in KB, what it is."""
-        rows = []
-        for file in sorted(self.out_dir.iterdir()):
-            what = next((text for name, text in _CONTENTS.items() if fnmatch(file.name, name)), None)
-            if what is not None:
-                rows.append((file.name, round(file.stat().st_size / 1024), what))
-        return pd.DataFrame(rows, columns=["file", "KB", "what"]).set_index("file")
 
 
 def _identity(table: pd.DataFrame) -> dict[str, str]:

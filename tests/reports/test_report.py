@@ -168,14 +168,3 @@ def test_missing_and_empty_files_are_named(results, predictions):
     (results.out_dir / "roc.png").touch()
     with pytest.raises(DfdError, match=r"out lacks roc\.png, metrics\.json;"):
         results.check(["test.csv", "roc.png", "metrics.json"])
-
-
-def test_contents_say_what_each_file_is(results, predictions):
-    results.save_predictions(predictions)
-    results.save_metrics(predictions, {"test": predictions})
-    results.save_figure(plt.figure(figsize=(1, 1)), "roc", n=4)
-    assert results.contents()["what"].to_dict() == {
-        "metrics.json": "metrics, settings, data and versions",
-        "roc.png": "figure; the same as .svg beside it",
-        "test.csv": "predictions of the test images",
-    }
