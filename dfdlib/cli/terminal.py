@@ -17,6 +17,8 @@ def show(result: Any) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from dfdlib.evaluation.tables import as_text
+
     frames = _frames([result] if isinstance(result, dict) else result)
     if isinstance(result, str):
         table = pd.read_csv(result).astype(object).fillna("")
@@ -24,7 +26,7 @@ def show(result: Any) -> None:
     for frame in frames:
         shown = Table(show_header=False, box=None)
         for row in frame.to_numpy():
-            shown.add_row(*map(_text, row))
+            shown.add_row(*map(as_text, row))
         Console().print(shown)
     if isinstance(result, str):
         print(f"… and {len(table) - _ROWS:,} more in\n{result}" if len(table) > _ROWS else result)
@@ -42,13 +44,14 @@ def _frames(entries: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
 def _lines(entry: Mapping[str, Any]) -> dict[str, str]:
     """Return the plain values of an entry as texts by their titles, each with its interval."""
     from dfdlib.evaluation.metrics import METRICS
+    from dfdlib.evaluation.tables import as_text
 
     lines = {}
     for key, value in entry.items():
         low, high = entry.get(f"{key}_95") or (entry.get(f"{key}_low"), entry.get(f"{key}_high"))
         title = METRICS[key].title if key in METRICS else key if key == "p_fake" else key.replace("_", " ")
         if not (key.endswith(("_low", "_high", "_95")) or key in _FOR_PROGRAMS or _several(value)):
-            lines[title] = _text(value) + (f" [{_text(low)}, {_text(high)}]" if low is not None else "")
+            lines[title] = as_text(value, (low, high))
     return lines
 
 
@@ -57,11 +60,3 @@ def _several(value: Any) -> list[dict[str, Any]]:
     if isinstance(value, dict):
         return [{"": name, **one} for name, one in value.items()]
     return value if isinstance(value, list) and value and isinstance(value[0], dict) else []
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return " to ".join(map(_text, value))
-    if isinstance(value, float):
-        return f"{value:.3f}" if value == 0 or abs(value) >= 0.001 else f"{value:.1e}"
-    return "–" if value is None else str(value)

@@ -21,6 +21,7 @@ from dfdlib.core.errors import DfdError
 from dfdlib.core.files import plain, write_text
 from dfdlib.evaluation.comparison import paired_bootstrap
 from dfdlib.evaluation.metrics import METRICS
+from dfdlib.evaluation.tables import as_text
 from dfdlib.models.checkpoint import load_detector
 from dfdlib.reports.checks import Finding, check_run
 from dfdlib.reports.notebooks import Executed
@@ -134,7 +135,7 @@ def build_site(root: str | Path, out: str | Path = "", executed: Sequence[Execut
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATE.parent), autoescape=select_autoescape(), trim_blocks=True
     )
-    environment.filters |= {"number": _number, "duration": _duration, "interval": with_interval}
+    environment.filters |= {"number": as_text, "duration": _duration, "interval": with_interval}
     runs.sort(key=lambda run: -run.models[0]["auc"] if run.models else 1)
     page = environment.get_template(_TEMPLATE.name).render(
         runs=[(run, _files(run, out.parent)) for run in runs],
@@ -176,12 +177,7 @@ def _paired(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
 
 def with_interval(scores: Mapping[str, Any], key: str) -> str:
     """Return a metric and its interval as text, such as `0.962 [0.934, 0.985]`; a dash where it is missing."""
-    value, ends = scores.get(key), scores.get(f"{key}_95")
-    if not isinstance(value, (int, float)):
-        return "–"
-    if not ends or ends[0] is None:
-        return _number(value)
-    return f"{_number(value)} [{_number(ends[0])}, {_number(ends[1])}]"
+    return as_text(scores.get(key), scores.get(f"{key}_95"))
 
 
 def _checkpoints(folder: Path) -> list[Path]:
@@ -238,10 +234,6 @@ def _link(file: Path, home: Path) -> str:
     """Return the way from the page to a file; empty where it lies elsewhere."""
     path = os.path.relpath(file.resolve(), home.resolve())
     return "" if path.startswith("..") else Path(path).as_posix()
-
-
-def _number(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _duration(seconds: float | None) -> str:
