@@ -88,12 +88,13 @@ def _tell(result: Any, as_json: bool) -> None:
     if isinstance(result, str) and not as_json and not (terminal and is_table):
         print(result)
         return
-    import pandas as pd
-
-    from dfdlib.core.files import plain
-
     if terminal and not as_json:
-        show(plain(result))
-    else:
-        value = pd.read_csv(result).to_dict("records") if is_table else result
-        print(json.dumps(plain(value), indent=2, ensure_ascii=False))
+        show(result)
+        return
+    if is_table:
+        import pandas as pd
+
+        from dfdlib.core.files import plain
+
+        result = plain(pd.read_csv(result).to_dict("records"))
+    print(json.dumps(result, indent=2, ensure_ascii=False))

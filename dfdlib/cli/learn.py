@@ -135,7 +135,7 @@ def evaluate(
         from dfdlib.core.files import write_csv
 
         write_csv(safe_table(pd.DataFrame(rows)), out)
-    return rows
+    return _plain(rows)
 
 
 def _scores(predictions: pd.DataFrame, known: bool) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def calibrate(
     false_alarms: float | None = None,
     min_accuracy: float = 0.9,
 ) -> dict[str, Any]:
-    """Fit temperature, threshold and band to labelled images; print what they are, and what false alarms to expect.
+    """Fit temperature, threshold and band to labelled images; print what they are.
 
     Args:
         model: The detector.
@@ -176,8 +176,6 @@ def calibrate(
         false_alarms: Call at most this share of real images fake.
         min_accuracy: Least accuracy of the verdicts beyond the band.
     """
-    from scipy.stats import beta
-
     from dfdlib.evaluation.calibration import calibrate
     from dfdlib.evaluation.predictions import predict
     from dfdlib.evaluation.tables import with_decision
@@ -187,12 +185,6 @@ def calibrate(
     images = _labelled_images(data, split, detector)
     tell_unreadable(images.unreadable["error"])
     judged = predict(detector, images)
-    n_real = int((judged["label"] == "real").sum())
-    if false_alarms and n_real * false_alarms < 1:
-        raise DfdError(
-            f"{n_real} real images cannot show {false_alarms:.1%} of false alarms; it takes {1 / false_alarms:.0f} at "
-            "least, and three times as many to rule out that there are more."
-        )
     decision = calibrate(images.fake.numpy(), judged["logit"].to_numpy(), false_alarms, min_accuracy)
     detector.decision = decision
     save_detector(detector, out)
@@ -200,13 +192,8 @@ def calibrate(
     given = judged[judged["verdict"].isin(["real", "fake"])]
     right = float((given["verdict"] == given["label"]).mean())
     worth = {"n": len(judged), "verdicts_given": len(given) / len(judged), "accuracy_of_these": right}
-    wrong = int(((judged["label"] == "real") & (judged["predicted"] == "fake")).sum())
-    if n_real:  # Clopper & Pearson 1934, one-sided
-        worth["false_alarms_at_most"] = (
-            float(beta.ppf(0.95, wrong + 1, n_real - wrong)) if wrong < n_real else 1.0
-        )
     fitted = {"temperature": decision.temperature, "threshold": decision.threshold, "band": decision.band}
-    return {"model": out, **fitted, **worth}
+    return _plain({"model": out, **fitted, **worth})
 
 
 def finetune(
@@ -268,7 +255,7 @@ def finetune(
     after = {name: predict(detector, part) for name, part in parts.items()}
     unseen = {"test": (before["test"], after["test"])} if before["test"]["label"].notna().any() else {}
     table = before_and_after(before["val"], after["val"], wrong, unseen)
-    return {"model": str(out / FINETUNED), "learned": len(wrong), "sets": table.to_dict("records")}
+    return _plain({"model": str(out / FINETUNED), "learned": len(wrong), "sets": table.to_dict("records")})
 
 
 def _never_learned(detector: Detector, test: ImageDataset) -> ImageDataset:
@@ -324,6 +311,12 @@ def tell_unreadable(errors: Sequence[str]) -> None:
         print(f"unreadable: {error}", file=sys.stderr)
     if len(errors) > 20:
         print(f"… and {len(errors) - 20} more", file=sys.stderr)
+
+
+def _plain(value: Any) -> Any:
+    from dfdlib.core.files import plain
+
+    return plain(value)
 
 
 def model_names(files: Sequence[Path]) -> list[str]:

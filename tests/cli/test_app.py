@@ -141,26 +141,6 @@ def test_a_mistyped_command_is_answered_with_the_nearest(capsys):
     assert "unknown command `predct`; did you mean `predict`" in err
 
 
-def test_a_promise_that_too_few_images_can_show_is_refused(capsys, model, photos, tmp_path):
-    arguments = (
-        "calibrate",
-        "--model",
-        model,
-        "--data",
-        photos,
-        "--out",
-        tmp_path / "c.pt",
-        "--false-alarms",
-    )
-    code, _, err = dfd(capsys, *arguments, 0.01)
-    assert code == 1
-    assert "real images cannot show 1.0% of false alarms; it takes 100 at least" in err
-    assert not (tmp_path / "c.pt").exists()
-    code, out, _ = dfd(capsys, *arguments, 0.5)
-    assert code == 0
-    assert 0 < json.loads(out)["false_alarms_at_most"] <= 1
-
-
 def test_a_pattern_can_name_the_single_image(capsys, model, photos, tmp_path):
     pattern = photos / "fake" / "1.pn*"
     code, _out, _ = dfd(capsys, "predict", pattern, "--model", model, "--heatmap", tmp_path / "out")
