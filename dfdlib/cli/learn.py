@@ -37,7 +37,7 @@ def train(
     faces: str = "",
     config: tyro.conf.OmitArgPrefixes[TrainConfig] = TrainConfig(),  # noqa: B008 (it is frozen)
 ) -> dict[str, Any]:
-    """Train a detector; print its metrics as JSON.
+    """Train a detector; print its metrics.
 
     Args:
         out: Folder of the results.
@@ -95,7 +95,7 @@ def evaluate(
     tta: tuple[str, ...] = (),
     out: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Judge a detector on labelled data sets; print a table as JSON.
+    """Judge a detector on labelled data sets; print its metrics.
 
     Args:
         model: Again for several.
@@ -287,6 +287,9 @@ def load_detectors(paths: Iterable[str], faces: str = "") -> list[Detector]:
         faces: How they are to crop to faces, see `parse_faces`; as in training when empty.
     """
     from dfdlib.images.faces import parse_faces
+
+    if sys.stderr.isatty():
+        print("loading the detector …", file=sys.stderr, flush=True)
     from dfdlib.models.checkpoint import load_detector
 
     given, detectors = parse_faces(faces), []

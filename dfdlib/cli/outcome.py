@@ -40,13 +40,14 @@ def save_outcome(
         DfdError: A file cannot be written.
     """
     report = Report(name, config, folder)
+    model = detector.arguments.get("backbone", detector.kind)
     report.save_unreadable(dataset.unreadable)
     judged = {split: predict(detector, dataset.split(split)) for split in ("val", "test")}
     report.save_predictions(judged["test"])
     shown = judged["test"] if judged["test"]["label"].notna().any() else judged["val"]
-    report.save_figure(training.learning_curves(history), "learning_curves", dataset.manifest)
-    report.save_figure(predictions.roc(shown), "roc", shown)
-    report.save_figure(predictions.confusion(shown), "confusion_real_fake", shown)
+    report.save_figure(training.learning_curves(history), "learning_curves", dataset.manifest, model)
+    report.save_figure(predictions.roc(shown), "roc", shown, model)
+    report.save_figure(predictions.confusion(shown), "confusion_real_fake", shown, model)
     if shown["generator"].notna().any():
-        report.save_figure(predictions.generator_bars(shown), "generators", shown)
+        report.save_figure(predictions.generator_bars(shown), "generators", shown, model)
     return report.save_metrics(dataset.manifest, judged, len(dataset.unreadable), weights=detector.origin)

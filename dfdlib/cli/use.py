@@ -40,7 +40,7 @@ def predict(
     out: str | None = None,
     workers: int = 0,
 ) -> str | dict[str, Any]:
-    """Judge images and videos: one as JSON, many as a CSV whose path is printed.
+    """Judge images and videos: print the verdict on one, and of many the path of a CSV.
 
     Args:
         paths: Files, folders, patterns.
@@ -82,8 +82,8 @@ def predict(
     csv = out or ("test_tta_confidence.csv" if settings["tta"] else "test.csv")
     done = predict_files(detectors, manifest, csv, threshold=threshold, workers=workers, **settings)
     tell_unreadable(done.unreadable)
-    judged = done.n - len(done.unreadable)
-    print(f"{done.n} files, {done.n_fake} called fake of {judged} judged now or before", file=sys.stderr)
+    counts = ", ".join(f"{n} {verdict}" for verdict, n in done.verdicts.items())
+    print(f"{done.n} files: {counts}", file=sys.stderr)
     return str(done.csv)
 
 
@@ -113,8 +113,9 @@ def _judge_one(
     row = table.iloc[0]
     if row["error"]:
         raise DfdError(row["error"])
-    result = {"decision": row["predicted"].upper(), "probability": round(row["p_fake"], 6)}
-    result["verdict"] = row["verdict"]
+    p_fake = round(row["p_fake"], 6)
+    result = {"file": row["path"], "verdict": row["verdict"], "p_fake": p_fake}
+    result |= {"decision": row["predicted"].upper(), "probability": p_fake}
     limits = " ".join(sorted({detector.limits for detector in detectors if detector.limits}))
     if limits:
         result["notice"] = limits

@@ -7,6 +7,7 @@ import functools
 import os
 import platform
 import random
+import re
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -65,7 +66,14 @@ def versions() -> dict[str, Any]:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = None
-    return found | {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "commit": _commit()}
+    return found | {"machine": f"{cpu_name()}, {os.cpu_count()} cores", "commit": _commit()}
+
+
+def cpu_name() -> str:
+    """Return the processor's name where the system tells it, else its architecture."""
+    info = Path("/proc/cpuinfo")
+    named = re.search(r"^model name\s*: *(.+)", info.read_text(), re.MULTILINE) if info.is_file() else None
+    return named.group(1) if named else platform.processor() or platform.machine()
 
 
 def _commit() -> str | None:

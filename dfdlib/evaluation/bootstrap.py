@@ -32,9 +32,9 @@ def bootstrap_metrics(
 ) -> pd.DataFrame:
     """Compute metrics with intervals that resample *groups*.
 
-    The ends are percentiles of the resamples (Efron & Tibshirani 1993), but for the ECE, see `_ece_ends`. A
-    resample without a class that the metric needs does not count. Resamples know no error that the images do
-    not show: the interval of an accuracy of 1 is a point.
+    The ends are percentiles of the resamples (Efron & Tibshirani 1993); those of the ECE are shifted, see
+    `_centred`. A resample without a class that the metric needs does not count. Resamples know no error that
+    the images do not show: the interval of an accuracy of 1 is a point.
 
     Args:
         predictions: See `tables.predictions_table`; the order of its rows does not matter. An image without a
@@ -59,7 +59,7 @@ def bootstrap_metrics(
     resampled = resample(images, names, n_resamples, seed)
     ends = {name: ends_of(resampled[name], level) for name in names}
     if "ece" in ends:
-        ends["ece"] = _ece_ends(values["ece"], resampled, level)
+        ends["ece"] = _centred(ends["ece"], resampled["ece"], values["ece"])
     rows = {name: (values[name], *ends[name], n, images.n_groups) for name in names}
     columns = ["value", "low", "high", "n", "n_groups"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("metric")
@@ -125,12 +125,12 @@ def scored_images(predictions: pd.DataFrame) -> tuple[ScoredImages, int]:
 
 
 def resample(images: ScoredImages, names: Sequence[str], n_resamples: int, seed: int) -> pd.DataFrame:
-    """Return one row per resample of the groups, one column per metric, and `gap_shift`, see `metrics.Sums`."""
+    """Return one row per resample of the groups, one column per metric."""
     blocks = [
-        np.column_stack([*(METRICS[name].of(sums) for name in names), sums.gap_shift])
+        np.column_stack([METRICS[name].of(sums) for name in names])
         for sums in map(images.weigh, _draws(images, n_resamples, seed))
     ]
-    return pd.DataFrame(np.concatenate(blocks), columns=[*names, "gap_shift"])
+    return pd.DataFrame(np.concatenate(blocks), columns=list(names))
 
 
 def _draws(images: ScoredImages, n_resamples: int, seed: int) -> Iterator[np.ndarray]:
@@ -144,12 +144,7 @@ def _draws(images: ScoredImages, n_resamples: int, seed: int) -> Iterator[np.nda
         yield rng.multinomial(images.n_groups, chance, size=min(size, n_resamples - start))
 
 
-def _ece_ends(value: float, resampled: pd.DataFrame, level: float) -> tuple[float, float]:
-    """Return the ends of an interval of the ECE, which noise in the bins lifts, in resamples even more.
-
-    Percentiles miss a small ECE nearly always. By the triangle inequality the ECE of resamples strays no
-    further from the value than `gap_shift`: that gives the lower end. The upper one is reflected.
-    """
-    low = value - ends_of(resampled["gap_shift"], level)[1]
-    high = 2 * value - ends_of(resampled["ece"], level)[0]
-    return float(np.maximum(0, low)), float(np.maximum(value, high))
+def _centred(ends: tuple[float, float], resampled: pd.Series, value: float) -> tuple[float, float]:
+    """Shift an interval so that the mean square of the resamples, which have twice the noise, meets the value's."""
+    low, high = np.sqrt(np.maximum(0, np.square(ends) - np.square(resampled).mean() + value**2))
+    return float(low), float(high)

@@ -27,6 +27,7 @@ from dfdlib.images.faces import Square
 from dfdlib.images.picture import Picture, fit_image, read_picture
 from dfdlib.images.video import VIDEO_SUFFIXES, read_subject
 from dfdlib.models.checkpoint import checksum
+from dfdlib.models.decision import CANT_TELL
 from dfdlib.models.detector import Detector
 from dfdlib.models.fold_batchnorm import folded
 from dfdlib.models.forward import check_views
@@ -50,8 +51,8 @@ class PredictedFiles:
     """Files that an interrupted run had judged already."""
     unreadable: list[str]
     """Why files could not be read, one error each, of this run."""
-    n_fake: int
-    """Files that were called fake."""
+    verdicts: dict[str, int]
+    """How many files have which verdict: `fake`, `real`, `can't tell` and, where there are some, `unreadable`."""
 
 
 def judge_files(
@@ -134,9 +135,7 @@ def predict_files(
     done, unreadable = _resumable(unfinished, notes, identity), []
     write_json(notes, identity)
     quick = [folded(detector, len(manifest) - done) for detector in detectors]
-    bar = Progress(
-        desc="predicting", total=len(manifest), initial=done, unit="file", disable=len(manifest) < 200
-    )
+    bar = Progress(desc="judging", total=len(manifest), initial=done, unit="file")
     try:
         with unfinished.open("a", newline="", encoding="utf-8") as stream, bar:
             for table in judge_files(quick, manifest.iloc[done:], **settings):
@@ -151,8 +150,9 @@ def predict_files(
         raise WriteError(
             f"cannot write {csv}: {error.strerror or error}; a run with the same settings resumes.{remedy(csv)}"
         ) from error
-    n_fake = sum((chunk["prediction"] == "fake").sum() for chunk in pd.read_csv(csv, chunksize=100_000))
-    return PredictedFiles(csv, len(manifest), done, unreadable, int(n_fake))
+    verdicts = pd.read_csv(csv, usecols=["verdict"])["verdict"].fillna("unreadable").str.partition(":")[0]
+    counts = dict.fromkeys(("fake", "real", CANT_TELL), 0) | verdicts.value_counts().to_dict()
+    return PredictedFiles(csv, len(manifest), done, unreadable, counts)
 
 
 def frame_scores(

@@ -35,8 +35,8 @@ class Sums:
     """[R], sum of the squared differences of `p_fake` and truth."""
     gaps: np.ndarray
     """[R, B], sum of these differences in each bin of equal mass."""
-    gap_shift: np.ndarray
-    """[R], distance of the mean gaps from those of the images counted once, summed over bins."""
+    bins: tuple[np.ndarray, np.ndarray]
+    """Each [B], see `calibration_error`: the standard errors of the gaps, and the share of the images."""
 
     @property
     def fakes(self) -> np.ndarray:
@@ -95,6 +95,22 @@ def tpr_at_fpr(tp: np.ndarray, fp: np.ndarray, rate: float) -> np.ndarray:
     return np.where(reals > 0, ratio(tp[np.arange(len(tp)), last], fakes), np.nan)
 
 
+def calibration_error(gaps: np.ndarray, noise: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Return the expected calibration error (ECE) as root mean square over the images, [R]; at least 0.
+
+    Noise lifts the distance in each bin, the more the fewer images it has; its squared standard error is
+    subtracted (the debiased estimator of Kumar et al. 2019, arXiv:1909.10155).
+
+    Args:
+        gaps: [R, B], mean difference of `p_fake` and truth in each bin, times the bin's share of the images.
+        noise: [B], their standard errors.
+        share: [B], of the images.
+    """
+    known = share > 0
+    squared = (gaps[:, known] ** 2 - noise[known] ** 2) / share[known]
+    return np.where(known.any(), np.sqrt(np.maximum(0, squared.sum(1))), np.nan)
+
+
 def _f1(sums: Sums) -> np.ndarray:
     """Return F1; 0, not NaN, where nothing is fake and nothing is called so."""
     found = ratio(2 * sums.tp, sums.fakes + sums.tp + sums.fp)
@@ -124,7 +140,7 @@ METRICS: Mapping[str, Metric] = {
     "fake_accuracy": Metric("accuracy on fakes", _fake_accuracy),
     "log_loss": Metric("log loss", lambda sums: sums.mean(sums.log_loss)),
     "brier": Metric("Brier score", lambda sums: sums.mean(sums.squared_error)),
-    "ece": Metric("ECE", lambda sums: sums.mean(np.abs(sums.gaps).sum(1))),
+    "ece": Metric("ECE", lambda sums: calibration_error(sums.mean(sums.gaps.T).T, *sums.bins)),
 }
 """Every metric by its key in tables and in `metrics.json`."""
 
@@ -151,7 +167,10 @@ class ScoredImages:
         self.n_groups = int(group.max()) + 1 if len(group) else 0
         self._sums = np.zeros((self.n_groups, terms.shape[1]))
         np.add.at(self._sums, group, terms)
-        self._gaps = terms[:, -ECE_BINS:].sum(0) / max(len(truth), 1)
+        gaps = self._sums[:, -ECE_BINS:]
+        noise = np.sqrt(((gaps - gaps.sum(0) / max(self.n_groups, 1)) ** 2).sum(0))
+        counts = np.bincount(equal_mass_bins(p_fake), minlength=ECE_BINS)
+        self._bins = noise / max(len(truth), 1), counts / max(len(truth), 1)
 
     def weigh(self, weights: np.ndarray) -> Sums:
         """Return the sums for each row of weights [R, groups]."""
@@ -159,9 +178,7 @@ class ScoredImages:
         tp_curve, fp_curve = _curves(weights[:, self.group], self._fake, self._last)
         tp, fp, log_loss, squared_error, *gaps = (weights @ self._sums).T
         gaps = np.stack(gaps, axis=1)
-        images = (tp_curve[:, -1] + fp_curve[:, -1])[:, None]
-        gap_shift = np.abs(ratio(gaps, images) - self._gaps).sum(1)
-        return Sums(tp_curve, fp_curve, tp, fp, log_loss, squared_error, gaps, gap_shift)
+        return Sums(tp_curve, fp_curve, tp, fp, log_loss, squared_error, gaps, self._bins)
 
     def values(self, names: Sequence[str]) -> dict[str, float]:
         """Return each metric, every image counted once."""
@@ -214,7 +231,8 @@ def binary_metrics(predictions: pd.DataFrame) -> dict[str, float]:
     known = labelled(predictions, "predicted")
     truth, p_fake = checked_probabilities(known["label"] == "fake", known["p_fake"])
     called = (known["predicted"] == "fake").to_numpy()
-    result = ScoredImages(truth, p_fake, called).values(tuple(METRICS))
+    groups = group_codes(known) if "group" in known else None
+    result = ScoredImages(truth, p_fake, called, groups).values(tuple(METRICS))
     result |= {
         "threshold": float(known["threshold"].iloc[0]) if "threshold" in known and len(known) else np.nan,
         "n": len(known),

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -187,18 +188,37 @@ def public_table(predictions: pd.DataFrame) -> pd.DataFrame:
     return safe_table(table)
 
 
+def as_text(value: Any, ends: Sequence[Any] | None = None) -> str:
+    """Return a value as people read it, with its interval such as `0.962 [0.934, 0.985]`; a dash for none."""
+    if value is None or value != value:
+        return "–"
+    if isinstance(value, list):
+        return " to ".join(map(as_text, value))
+    text = str(value)
+    if isinstance(value, float):
+        text = f"{value:.3f}" if value == 0 or abs(value) >= 0.001 else f"{value:.1e}"
+    known = ends and ends[0] is not None and ends[0] == ends[0]
+    return f"{text} [{ends[0]:.3f}, {ends[1]:.3f}]" if known else text
+
+
 def metrics_table(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Put the metrics of several predictions tables side by side, the AUC with its 95 % interval."""
+    """Put the metrics of several predictions tables side by side, each with its 95 % interval, and n."""
     columns = {}
     for name, table in judged.items():
         if table["label"].notna().any():
+            rows = bootstrap.bootstrap_metrics(table).itertuples()
+            shown = {
+                metrics.METRICS[row.Index].title: as_text(row.value, (row.low, row.high)) for row in rows
+            }
             scores = metrics.binary_metrics(table)
-            low, high = bootstrap.auc_interval(table)
-            shown = {"AUC": f"{scores['auc']:.3f} [{low:.3f}, {high:.3f}]"}
-            del scores["auc"]
-            rates = {key: f"{value:.3f}" for key, value in scores.items() if isinstance(value, float)}
-            counts = {key: value for key, value in scores.items() if isinstance(value, int)}
-            columns[name] = shown | rates | counts
+            counts = {
+                "threshold": as_text(scores["threshold"]),
+                "n": scores["n"],
+                "n, fake": scores["n_fake"],
+            }
+            if scores.get("n_category"):
+                shown["category accuracy"] = as_text(scores["category_accuracy"])
+            columns[name] = shown | counts
     return pd.DataFrame(columns)
 
 

@@ -11,6 +11,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "localisation",
             "localisation_table",
             "randomised_weights",
+            "references",
+            "removal_verdict",
             "sanity_verdict",
         ],
         "heatmaps": [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from scipy.stats import rankdata
 from torch import nn
 
 from dfdlib.core.errors import DfdError, unknown
+from dfdlib.data.dataset import ImageDataset
 from dfdlib.explain.heatmaps import explain_images
 from dfdlib.models.backbones import stage_of
 from dfdlib.models.detector import Detector
@@ -104,54 +106,117 @@ def localisation_table(maps: dict[str, np.ndarray], masks: np.ndarray, seed: int
     rows = []
     for method, heat in maps.items():
         table = localisation(heat, masks)
-        draws = np.random.default_rng(seed).integers(len(table), size=(1000, len(table)))
+        draws = np.random.default_rng(seed).multinomial(len(table), np.full(len(table), 1 / len(table)), 1000)
         row = {"method": method, "n": len(table)}
         for measure in ("pointing", "iou", "inside"):
-            values = table[measure].to_numpy(float)
-            low, high = np.quantile(values[draws].mean(1), [0.025, 0.975])
-            row |= {measure: values.mean(), f"{measure}_low": low, f"{measure}_high": high}
+            row |= _mean(measure, table[measure].to_numpy(float), draws)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def deletion_insertion(
-    detector: Detector, images: torch.Tensor, maps: dict[str, np.ndarray], steps: int = 12
-) -> pd.DataFrame:
-    """Take away what heatmaps mark, hottest first, and watch `p_fake`; then put it into a blurred image.
+def references(
+    dataset: ImageDataset, predictions: pd.DataFrame, chosen: np.ndarray
+) -> tuple[torch.Tensor, np.ndarray]:
+    """Return what can take the place of fakes: the original of each, where the data has it, or else a blurred copy.
 
-    The causal metrics of Petsiuk et al. 2018 (RISE, arXiv:1806.07421). What is taken away is replaced by a
-    blurred image in both, since a grey patch would be a manipulation of its own. For maps that speak for
-    `fake`, a good one makes the deletion curve fall early and the insertion curve rise early.
+    Args:
+        dataset: Real and fake images, N in all.
+        predictions: Of the same images, in the same order.
+        chosen: Positions of M fakes.
+
+    Returns:
+        uint8 [M, 3, S, S], and bool [M]: whether it is the original, a real image of the same group that is called
+        real and shows the same (Pearson's correlation of the pixels above 0.5).
+    """
+    calm = ((predictions["label"] == "real") & (predictions["predicted"] == "real")).to_numpy()
+    found, original = [], np.zeros(len(chosen), bool)
+    for i, row in enumerate(chosen):
+        related = calm & (predictions["group"] == predictions["group"].iloc[row]).to_numpy()
+        image, *relatives = dataset.batch([row, *np.flatnonzero(related)[:16]])["image"].numpy()
+        alike = [np.corrcoef(image.ravel(), one.ravel())[0, 1] for one in relatives]
+        original[i] = max(alike, default=0) > 0.5
+        blurred = cv2.GaussianBlur(image.transpose(1, 2, 0), (0, 0), image.shape[-1] / 24).transpose(2, 0, 1)
+        found.append(relatives[np.argmax(alike)] if original[i] else blurred)
+    return torch.from_numpy(np.stack(found)), original
+
+
+def deletion_insertion(
+    detector: Detector,
+    images: torch.Tensor,
+    maps: dict[str, np.ndarray],
+    reference: torch.Tensor,
+    groups: Sequence[str] = (),
+    steps: int = 12,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Take away what heatmaps mark, hottest first, and watch `p_fake`; then put it into the reference.
+
+    The causal metrics of Petsiuk et al. 2018 (RISE, arXiv:1806.07421). What is taken away is replaced by the
+    reference: a grey or blurred patch would be a manipulation of its own. For maps that speak for `fake`, a good
+    one makes the deletion curve fall early and the insertion curve rise early.
 
     Args:
         detector: A trained detector for images.
         images: uint8 [N, 3, S, S].
-        maps: float [N, S, S] by method, evidence of `fake`.
+        maps: float [N, S, S] by method, evidence of `fake`; a random order is added.
+        reference: uint8 [N, 3, S, S], see `references`.
+        groups: [N], images that are resampled together; each by itself when not given.
         steps: Points of a curve beside the first.
+        seed: Of the random order and the resampling.
 
     Returns:
         One row per method, curve (`deletion`, `insertion`) and share of the pixels: `method`, `curve`,
-        `fraction`, `p_fake` (mean over images), `n`. `auc` holds the area under the curve it belongs to.
+        `fraction`, `n` and the means over images of `p_fake`, of `auc` (the area under the curve) and of `gain`
+        (how much better that area is than the random order's), each with the ends of its 95 % bootstrap
+        interval, `<name>_low` and `<name>_high`.
     """
-    pixels = images.permute(0, 2, 3, 1).numpy()
-    size = pixels.shape[1]
-    blurred = np.stack([cv2.GaussianBlur(one, (0, 0), size / 24) for one in pixels])
-    fractions = np.linspace(0, 1, steps + 1)
-    rows = []
+    n, size = len(images), images.shape[-1]
+    maps = maps | {"random": baseline_maps("random", n, size, seed)}
+    codes = pd.factorize(np.asarray(groups if len(groups) else range(n)))[0]
+    n_groups = codes.max() + 1
+    draws = np.random.default_rng(seed).multinomial(n_groups, np.full(n_groups, 1 / n_groups), 1000)[:, codes]
+    fractions, scores = np.linspace(0, 1, steps + 1), {}
     for method, heat in maps.items():
-        order = rankdata(-heat.reshape(len(heat), -1), method="ordinal", axis=1).reshape(heat.shape)
-        for curve, start, end in (("deletion", pixels, blurred), ("insertion", blurred, pixels)):
-            scores = []
-            for fraction in fractions:
-                changed = (order <= fraction * size * size)[..., None]
-                batch = torch.from_numpy(np.where(changed, end, start)).permute(0, 3, 1, 2)
-                scores.append(detector.decision.p_fake(judge(detector, batch).fake.numpy()).mean())
-            area = float(np.trapezoid(scores, fractions))
-            rows += [
-                {"method": method, "curve": curve, "fraction": fraction, "p_fake": score, "auc": area}
-                for fraction, score in zip(fractions, scores, strict=True)
-            ]
-    return pd.DataFrame(rows).assign(n=len(pixels))
+        order = torch.from_numpy(rankdata(-heat.reshape(n, -1), method="ordinal", axis=1)).reshape(
+            n, 1, size, size
+        )
+        for curve, start, end in (("deletion", images, reference), ("insertion", reference, images)):
+            batches = (torch.where(order <= fraction * size * size, end, start) for fraction in fractions)
+            scores[method, curve] = detector.decision.p_fake(
+                np.stack([judge(detector, batch).fake.numpy() for batch in batches])
+            )
+    areas = {key: np.trapezoid(score, fractions, axis=0) for key, score in scores.items()}
+    rows = []
+    for (method, curve), score in scores.items():
+        better = (areas[method, curve] - areas["random", curve]) * (-1 if curve == "deletion" else 1)
+        about = {"method": method, "curve": curve, "n": n}
+        about |= _mean("auc", areas[method, curve], draws) | _mean("gain", better, draws)
+        rows += [
+            about | {"fraction": fraction} | _mean("p_fake", values, draws)
+            for fraction, values in zip(fractions, score, strict=True)
+        ]
+    return pd.DataFrame(rows)
+
+
+def removal_verdict(table: pd.DataFrame) -> str:
+    """Say in a line per method whether `deletion_insertion` found it better than the random order."""
+    lines = ["Area against that of a random order, better where positive:"]
+    ends = table[table["method"] != "random"].drop_duplicates(["method", "curve"])
+    for method, curves in ends.groupby("method", sort=False):
+        found = []
+        for row in curves.itertuples():
+            verdict = "better" if row.gain_low > 0 else "worse" if row.gain_high < 0 else "not told apart"
+            found.append(
+                f"{row.curve} {verdict} ({row.gain:+.2f} [{row.gain_low:+.2f}, {row.gain_high:+.2f}])"
+            )
+        lines.append(f"{method}: {', '.join(found)}")
+    return "\n".join(lines)
+
+
+def _mean(name: str, values: np.ndarray, draws: np.ndarray) -> dict[str, float]:
+    """Return the mean of [N] and the ends of its 95 % interval over `draws` [R, N], how often each is drawn."""
+    low, high = np.quantile(draws @ values / draws.sum(1), [0.025, 0.975])
+    return {name: values.mean(), f"{name}_low": low, f"{name}_high": high}
 
 
 def randomised_weights(
@@ -215,14 +280,12 @@ def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def sanity_verdict(table: pd.DataFrame, limit: float = 0.5) -> str:
-    """Say in a sentence what `randomised_weights` found; `limit` is the similarity that still looks alike."""
-    last = table.iloc[-1]
-    if last["similarity"] < limit:
-        return (
-            f"With every weight replaced by a random one the maps are no longer alike (rank correlation "
-            f"{last['similarity']:.2f}): they depend on what the network learned."
+    """Say in a sentence what `randomised_weights` found; `limit` is the rank correlation that still looks alike."""
+    alike = table["similarity"].iloc[-1]
+    if alike < limit:
+        found = "are no longer alike ({:.2f}): they depend on what the network learned."
+    else:
+        found = (
+            "stay alike ({:.2f}): they show the image more than its reasons. Do not trust this method here."
         )
-    return (
-        f"Even with every weight replaced by a random one the maps stay alike (rank correlation {last['similarity']:.2f}): "
-        "they show the image more than the detector's reasons. Do not trust this method here."
-    )
+    return f"With every weight random the maps {found.format(alike)}"

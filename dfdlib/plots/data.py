@@ -12,12 +12,12 @@ from dfdlib.data.clips import ClipDataset
 from dfdlib.data.manifest import LABELS, files_of
 from dfdlib.evaluation.audit import LEAK_FROM, LeakProbe
 from dfdlib.images.decode import read_image
-from dfdlib.plots.style import FAKE, GREY, REAL, _bare, _colour, _kind, _labelled, _shown, _styled
+from dfdlib.plots.style import FAKE, GREY, JUDGED, REAL, _bare, _colour, _kind, _labelled, _shown, _styled
 
 
 @_styled
 def image_grid(manifest: pd.DataFrame, n_columns: int = 8, seed: int = 0) -> Figure:
-    """Show images: real ones left and fake ones right, with their generators.
+    """Show real and fake images in turn, with their generators: a fake beside its original where there is one.
 
     Args:
         manifest: A manifest or a predictions table; images without a label are left out.
@@ -32,42 +32,40 @@ def image_grid(manifest: pd.DataFrame, n_columns: int = 8, seed: int = 0) -> Fig
     """
     labelled = _labelled(manifest, "an image grid")
     categories = sorted(labelled["category"].dropna().unique())[:6] or [None]
-    chosen = {
-        (category, label): _spread(_part(labelled, category, label), max(1, n_columns // 2), seed)
-        for category in categories
-        for label in LABELS
-    }
-    n_real, n_fake = (max(len(chosen[category, label]) for category in categories) for label in LABELS)
+    n = max(1, n_columns // labelled["label"].nunique())
+    chosen = [_row(labelled, category, n, seed, i * n) for i, category in enumerate(categories)]
+    n_columns = max(map(len, chosen))
     figure, axes = plt.subplots(
         len(categories),
-        n_real + n_fake,
-        figsize=(max(1.55 * (n_real + n_fake) + 0.3, 4), 1.85 * len(categories) + 0.3),
+        n_columns,
+        figsize=(max(1.46 * n_columns + 0.3, 4), 1.85 * len(categories) + 0.3),
         squeeze=False,
     )
-    for row, category in zip(axes, categories, strict=True):
-        for label, places in ((LABELS[0], row[:n_real]), (LABELS[1], row[n_real:])):
-            images = chosen[category, label]
-            rows = zip(files_of(images), images.iterrows(), strict=True)
-            for axis, (file, (_, image)) in zip(places, rows, strict=False):
-                axis.imshow(read_image(file))
-                axis.set_title(_kind(image), fontsize=8, color=_colour(label))
-        row[0].set_ylabel(_shown(category or ""), fontsize=10)
+    for row, category, images in zip(axes, categories, chosen, strict=True):
+        for axis, file, (_, image) in zip(row, files_of(images), images.iterrows(), strict=False):
+            axis.imshow(read_image(file))
+            axis.set_title(_kind(image), color=_colour(image["label"]), fontsize=9)
+        row[0].set_ylabel(_shown(category or ""))
     for axis in axes.flat:
         _bare(axis)
-    figure.suptitle(f"{len(labelled):,} labelled images: real (blue) and fake (orange)", fontsize=11)
+    figure.suptitle(f"{len(labelled):,} labelled images: real (blue) and fake (orange)")
     return figure
 
 
-def _part(labelled: pd.DataFrame, category: str | None, label: str) -> pd.DataFrame:
+def _row(labelled: pd.DataFrame, category: str | None, n: int, seed: int, first: int) -> pd.DataFrame:
+    """Draw n real and n fake images of a category in turn, the fakes from each generator from the `first` on."""
     rows = labelled if category is None else labelled[labelled["category"] == category]
-    return rows[rows["label"] == label]
-
-
-def _spread(rows: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
-    """Draw n rows, in turn from each generator."""
-    shuffled = rows.sample(frac=1, random_state=seed)
-    turn = shuffled.groupby(shuffled["generator"].fillna("")).cumcount()
-    return shuffled.assign(turn=turn).sort_values("turn", kind="stable").head(n)
+    rows = rows.sample(frac=1, random_state=seed)
+    reals, fakes = (rows[rows["label"] == label] for label in LABELS)
+    family = pd.factorize(fakes["generator"], sort=True)[0]
+    turn = fakes.groupby(family).cumcount()
+    fakes = fakes.iloc[np.lexsort(((family - first) % max(1, len(set(family))), turn))]
+    others = reals[~reals["group"].isin(fakes["group"][:n])]
+    chosen = []
+    for i in range(n):
+        original = reals[reals["group"].isin(fakes["group"].iloc[i : i + 1])].head(1)
+        chosen += [original if len(original) else others.iloc[i : i + 1], fakes.iloc[i : i + 1]]
+    return pd.concat(chosen)
 
 
 @_styled
@@ -98,23 +96,26 @@ def clip_strips(clips: ClipDataset, n_groups: int = 3, n_frames: int = 10, seed:
     for axis, row, frames in zip(axes[:, 0], shown, batch, strict=True):
         label = manifest["label"][row] or "unlabelled"
         axis.imshow(np.concatenate(list(frames[places]), 1), interpolation="nearest")
-        axis.set_ylabel(label, color={"real": REAL, "fake": FAKE}.get(label, GREY), fontsize=10)
+        axis.set_ylabel(label, color={"real": REAL, "fake": FAKE}.get(label, GREY))
         axis.set(xticks=[], yticks=[])
         for side in axis.spines.values():
             side.set_visible(False)
-    figure.suptitle(
-        f"{len(places)} of {batch.shape[1]} frames of each clip, in time from left to right", fontsize=11
-    )
+    figure.suptitle(f"{len(places)} of {batch.shape[1]} frames of each clip, in time from left to right")
     return figure
 
 
 _COLOURS = {"real": REAL, "fake": FAKE, "unlabelled": GREY}
-_SHOWN = (("bytes", "file size (KB)"), ("height", "height (pixels)"), ("jpeg_quality", "JPEG quality"))
-_MORE = (
-    ("bytes_per_pixel", "bytes a pixel"),
-    ("brightness", "brightness (grey levels)"),
-    ("red", "mean red"),
-)
+_TITLES = {
+    "bytes": "file size (KB)",
+    "bytes_per_pixel": "bytes per pixel",
+    "width": "width (pixels)",
+    "height": "height (pixels)",
+    "jpeg_quality": "JPEG quality",
+    "red": "mean red (0 to 255)",
+    "green": "mean green",
+    "blue": "mean blue",
+    "brightness": "mean brightness",
+}
 
 
 @_styled
@@ -128,14 +129,14 @@ def split_counts(manifest: pd.DataFrame) -> Figure:
         raise DfdError("there is no image to count.")
     fakes = manifest[manifest["generator"].notna()]
     figure, axes = plt.subplots(
-        1, 2 if len(fakes) else 1, figsize=(10 if len(fakes) else 5, 3.4), squeeze=False
+        1, 2 if len(fakes) else 1, figsize=(11.5 if len(fakes) else 5, 3.8), squeeze=False
     )
     labels = manifest["label"].fillna("unlabelled")
     counts = pd.crosstab(manifest["split"].fillna("no split"), labels)
     counts = counts.reindex([name for name in ("train", "val", "test", "no split") if name in counts.index])
     counts = counts[[name for name in _COLOURS if name in counts]]
     _bars(axes[0, 0], counts, [_COLOURS[label] for label in counts.columns])
-    axes[0, 0].set(ylabel="images", title=f"{len(manifest):,} images")
+    axes[0, 0].set(ylabel="images", title=f"{len(manifest):,} images by split")
     if len(fakes):
         by_generator = pd.crosstab(fakes["generator"], fakes["split"].fillna("no split"))
         by_generator = by_generator[
@@ -144,7 +145,6 @@ def split_counts(manifest: pd.DataFrame) -> Figure:
         by_generator = by_generator.loc[by_generator.sum(axis=1).nlargest(8).index]
         _bars(axes[0, 1], by_generator, ["#444444", "#888888", "#BBBBBB", "#DDDDDD"])
         axes[0, 1].set(ylabel="fakes", title="Fakes by generator")
-        axes[0, 1].tick_params(axis="x", rotation=20)
     return figure
 
 
@@ -161,49 +161,58 @@ def fact_distributions(facts: pd.DataFrame, labels: pd.Series) -> Figure:
     """
     if facts.empty:
         raise DfdError("there is no image to show facts of.")
-    figure, axes = plt.subplots(2, 3, figsize=(10.5, 5.2))
+    figure, axes = plt.subplots(3, 3, figsize=(12, 7.5))
     labels = labels.fillna("unlabelled").to_numpy()
-    for axis, (name, title) in zip(axes.flat, (*_SHOWN, *_MORE), strict=True):
+    for axis, (name, title) in zip(axes.flat, _TITLES.items(), strict=True):
         values = facts[name].to_numpy(float) / (1024 if name == "bytes" else 1)
         known = values[np.isfinite(values)]
-        if not len(known):
-            axis.set(title=title, xticks=[], yticks=[])
-            axis.text(0.5, 0.5, "none has any", ha="center", transform=axis.transAxes)
+        axis.set(title=title)
+        if len(np.unique(known)) < 2:
+            axis.set(xticks=[], yticks=[])
+            text = f"all {known[0]:g}" if len(known) else "none has any"
+            axis.text(0.5, 0.5, text, ha="center", transform=axis.transAxes)
             continue
-        low, high = np.quantile(known, [0.005, 0.995])
-        bins = np.linspace(low - 1e-6, high + 1e-6, 31) if high > low else np.linspace(low - 1, high + 1, 31)
+        bins = _bins(known)
         for label in [label for label in _COLOURS if (labels == label).any()]:
             chosen = values[(labels == label) & np.isfinite(values)]
+            share = np.full(len(chosen), 100 / max(1, len(chosen)))
             axis.hist(
-                chosen,
-                bins,
-                density=len(chosen) > 0,
-                histtype="step",
-                lw=1.5,
-                color=_COLOURS[label],
-                label=label,
+                chosen, bins, weights=share, histtype="step", lw=1.5, color=_COLOURS[label], label=label
             )
-        axis.set(title=title, yticks=[])
-    axes[0, 0].legend()
-    figure.suptitle(f"Shares of {len(facts):,} images (the outer 1 % not shown)", fontsize=11)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("images (%)")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right upper")
+    figure.suptitle(f"{len(facts):,} images, each label by itself (the outer 1 % not shown)")
     return figure
+
+
+def _bins(known: np.ndarray) -> np.ndarray:
+    """Return about 30 bins without the outer 1 %; of whole numbers each holds equally many, or some look empty."""
+    low, high = np.quantile(known, [0.005, 0.995])
+    if not (known == known.round()).all():
+        return np.linspace(low, max(high, low + 1e-6), 31)
+    step = max(1, round((high - low) / 30))
+    return np.arange(np.floor(low) - 0.5, np.ceil(high) + step + 0.5, step)
 
 
 @_styled
 def leak_bars(probe: LeakProbe) -> Figure:
     """Show how well each fact alone, and all together, tell real from fake."""
-    figure, axis = plt.subplots(figsize=(6.5, 3.8))
+    figure, axis = plt.subplots(figsize=(7, 4.2))
     table = probe.facts.iloc[::-1]
-    axis.barh(table["fact"], table["auc"] - 0.5, left=0.5, color=GREY)
+    axis.barh(table["fact"].str.replace("_", " "), table["auc"] - 0.5, left=0.5, color=GREY)
     error = [[max(0, probe.auc - probe.low)], [max(0, probe.high - probe.auc)]]
-    axis.barh(["all, cross-validated"], [probe.auc - 0.5], left=0.5, color=FAKE, xerr=error, capsize=3)
+    axis.barh(["all, cross-validated"], [probe.auc - 0.5], left=0.5, color=JUDGED, xerr=error, capsize=3)
     axis.axvline(0.5, color="black", lw=0.8)
     axis.axvline(
         LEAK_FROM, color="black", lw=0.8, ls=":", label=f"a leak where the interval lies above {LEAK_FROM}"
     )
-    axis.set(xlabel="AUC real/fake", xlim=(min(0.45, probe.low - 0.02), max(0.75, probe.high + 0.03)))
-    axis.set_title("What tells real from fake without looking at the image")
-    axis.legend(loc="lower right")
+    axis.set(
+        xlabel="AUC real/fake (0.5: chance)", xlim=(min(0.45, probe.low - 0.02), max(0.75, probe.high + 0.03))
+    )
+    axis.set_title("Real from fake by the file and its mean colour alone")
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14))
     return figure
 
 
@@ -213,7 +222,7 @@ def _bars(axis: plt.Axes, counts: pd.DataFrame, colours: list[str]) -> None:
         bars = axis.bar(
             places + (i - (counts.shape[1] - 1) / 2) * width, counts[name], width, color=colour, label=name
         )
-        axis.bar_label(bars, fontsize=7, padding=1)
-    axis.set_xticks(places, [str(name).replace("_", " ") for name in counts.index])
-    axis.margins(y=0.15)
-    axis.legend(ncols=counts.shape[1], loc="upper right")
+        axis.bar_label(bars, padding=1)
+    axis.set_xticks(places, [str(name).replace("_", "\n") for name in counts.index])
+    axis.margins(y=0.12)
+    axis.legend(ncols=counts.shape[1], loc="upper center", bbox_to_anchor=(0.5, -0.22))

@@ -15,7 +15,7 @@ from dfdlib.core.errors import DfdError
 from dfdlib.data.dataset import ImageDataset
 from dfdlib.explain.faithfulness import BASELINES
 from dfdlib.images.picture import overlay
-from dfdlib.plots.style import FAKE, GREY, REAL, SERIES, _bare, _styled
+from dfdlib.plots.style import FAKE, GREY, JUDGED, REAL, SERIES, _bare, _shown, _styled
 
 _MEASURES = {
     "pointing": "hottest point in the region",
@@ -42,18 +42,18 @@ def heatmap_grid(
     if not len(dataset):
         raise DfdError("there is no image to explain.")
     n = len(dataset)
-    figure, axes = plt.subplots(2, n, figsize=(1.45 * n + 0.6, 3.5), squeeze=False)
+    figure, axes = plt.subplots(2, n, figsize=(1.4 * n + 0.7, 3.8), squeeze=False)
     for i, (row, image, mask) in enumerate(
         zip(predictions.itertuples(), _pixels(dataset), dataset.masks(), strict=True)
     ):
         _show(axes[0, i], image, mask)
         _show(axes[1, i], overlay(image, heatmaps[i]), mask)
         _name(axes[0, i], row.label)
-        by = f"{row.model}\n" if "model" in predictions else ""
+        by = f"{_shown(row.model, 16)}\n" if "model" in predictions else ""
         axes[1, i].set_title(
             f"{by}{row.predicted}, p(fake) {row.p_fake:.2f}",
             color={"real": REAL, "fake": FAKE}[row.predicted],
-            fontsize=7,
+            fontsize=9,
         )
     _heat_bar(figure, axes, f"speaks for {target}")
     return figure
@@ -83,7 +83,7 @@ def map_rows(dataset: ImageDataset, maps: Mapping[str, np.ndarray]) -> Figure:
         for axis, heat in zip(axes[1:, i], maps.values(), strict=True):
             _show(axis, overlay(pixels[i], heat[i]), masks[i])
     for axis, name in zip(axes[:, 0], ("image", *maps), strict=True):
-        axis.set_ylabel(name, fontsize=9, rotation=0, ha="right", va="center")
+        axis.set_ylabel(_shown(name), rotation=0, ha="right", va="center")
     _heat_bar(figure, axes, "evidence")
     return figure
 
@@ -95,9 +95,9 @@ def localisation_bars(table: pd.DataFrame) -> Figure:
     Args:
         table: See `faithfulness.localisation_table`.
     """
-    figure, axes = plt.subplots(1, 3, figsize=(8, 0.32 * len(table) + 1.5), sharey=True)
+    figure, axes = plt.subplots(1, 3, figsize=(10, 0.34 * len(table) + 1.6), sharey=True)
     places = np.arange(len(table))
-    colours = [GREY if method in BASELINES else REAL for method in table["method"]]
+    colours = [GREY if method in BASELINES else JUDGED for method in table["method"]]
     for axis, (measure, title) in zip(axes, _MEASURES.items(), strict=True):
         values = table[measure]
         ends = np.abs(np.stack([values - table[f"{measure}_low"], table[f"{measure}_high"] - values]))
@@ -106,35 +106,35 @@ def localisation_bars(table: pd.DataFrame) -> Figure:
         axis.set(xlim=(0, max(0.05, 1.1 * table[f"{measure}_high"].max())), title=title)
     axes[0].set_yticks(places, table["method"])
     axes[0].invert_yaxis()
-    figure.supxlabel(f"n = {table['n'].iloc[0]} fakes with a known region; bars: 95 % interval", fontsize=9)
+    figure.supxlabel(f"n = {table['n'].iloc[0]} fakes with a known region; bars: 95 % interval")
     return figure
 
 
 @_styled
-def removal_curves(table: pd.DataFrame) -> Figure:
-    """Show how p(fake) changes as the hottest pixels are blurred, or are put into a blurred image.
+def removal_curves(table: pd.DataFrame, reference: str = "reference") -> Figure:
+    """Show how p(fake) changes as the hottest pixels are taken away, or are put into the reference.
 
     Args:
         table: See `faithfulness.deletion_insertion`.
+        reference: What takes the place of the pixels, for the caption.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True)
     methods = list(dict.fromkeys(table["method"]))
     for axis, curve in zip(axes, ("deletion", "insertion"), strict=True):
         for i, method in enumerate(methods):
             part = table[(table["method"] == method) & (table["curve"] == curve)]
-            known = method in BASELINES
-            colour = GREY if known else SERIES[i % len(SERIES)]
-            axis.plot(
-                part["fraction"],
-                part["p_fake"],
-                color=colour,
-                ls=("--", ":")[BASELINES.index(method)] if known else "-",
-                label=f"{method}: area {part['auc'].iloc[0]:.2f}",
+            look = {"color": GREY if method in BASELINES else SERIES[i % len(SERIES)]}
+            area = "{auc:.2f} [{auc_low:.2f}, {auc_high:.2f}]".format(**part.iloc[0])
+            dashes = "--" if method in BASELINES else "-"
+            axis.plot(part["fraction"], part["p_fake"], ls=dashes, label=f"{method}: area {area}", **look)
+            axis.fill_between(
+                part["fraction"], part["p_fake_low"], part["p_fake_high"], alpha=0.15, lw=0, **look
             )
         better = "lower is better" if curve == "deletion" else "higher is better"
         axis.set(xlabel="share of the pixels, hottest first", title=f"{curve} ({better})", xlim=(0, 1))
-        axis.legend()
-    axes[0].set(ylabel=f"mean p(fake) of n = {table['n'].iloc[0]} fakes", ylim=(0, 1))
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16))
+    axes[0].set(ylabel=f"mean p(fake) of n = {table['n'].iloc[0]} fakes", ylim=(0, 1.01))
+    figure.supxlabel(f"Pixels change places with those of the {reference}; bands: 95 % intervals over groups")
     return figure
 
 
@@ -146,7 +146,7 @@ def randomisation_curve(tables: Mapping[str, pd.DataFrame]) -> Figure:
         tables: By method, see `faithfulness.randomised_weights`; all of one detector.
     """
     steps = next(iter(tables.values()))["randomised"]
-    figure, axis = plt.subplots(figsize=(6.4, 3.2))
+    figure, axis = plt.subplots(figsize=(8, 4))
     for i, (method, table) in enumerate(tables.items()):
         axis.plot(
             range(len(steps)),
@@ -185,4 +185,5 @@ def _name(axis: Axes, label: str | None) -> None:
 
 def _heat_bar(figure: Figure, axes: np.ndarray, label: str) -> None:
     bar = figure.colorbar(ScalarMappable(cmap="jet"), ax=axes, fraction=0.02, pad=0.01, ticks=[0, 1])
-    bar.set_label(label, fontsize=8)
+    bar.set_ticklabels(["least", "most"])
+    bar.set_label(f"{label}\n(each map to its own maximum)")

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from dfdlib.evaluation.bootstrap import bootstrap_metrics
 from dfdlib.evaluation.calibration import reliability
-from dfdlib.plots.style import _LEGEND, FAKE, GREY, REAL, _labelled, _styled
+from dfdlib.plots.style import GREY, JUDGED, _labelled, _styled
 
 
 @_styled
@@ -29,9 +29,9 @@ def reliability_diagram(
     """
     tables = {"uncalibrated": before} if after is None else {"before": before, "after": after}
     known = [_labelled(table, "a reliability diagram") for table in tables.values()]
-    figure, (axis, below) = plt.subplots(2, 1, figsize=(5.2, 6.4), sharex=True, height_ratios=(4, 1))
-    axis.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=":", label="as it should be")
-    looks = ((FAKE, "o", "--"), (REAL, "s", "-")) if after is not None else ((REAL, "s", "-"),)
+    figure, (axis, below) = plt.subplots(2, 1, figsize=(7, 8), sharex=True, height_ratios=(4, 1))
+    axis.plot([0, 1], [0, 1], color="black", lw=0.8, ls=":", label="as it should be")
+    looks = (*(((GREY, "o", "--"),) if after is not None else ()), (JUDGED, "s", "-"))
     for name, table, (colour, marker, dashes) in zip(tables, known, looks, strict=True):
         bins = reliability(table, n_bins)
         ece = bootstrap_metrics(table, ["ece"], n_resamples).loc["ece"]
@@ -63,5 +63,5 @@ def reliability_diagram(
     below.set(xlabel="p_fake, the probability of fake", ylabel="images (%)")
     groups = known[0]["group"].nunique()
     axis.set_title(f"Reliability, {len(known[0]):,} images of {groups:,} groups")
-    axis.legend(loc="upper left", **_LEGEND)
+    figure.legend(loc="outside lower center")
     return figure

@@ -16,9 +16,9 @@ from dfdlib.evaluation import bootstrap, metrics
 from dfdlib.images.decode import read_image
 from dfdlib.plots.style import (
     _DASHES,
-    _LEGEND,
     FAKE,
     GREY,
+    JUDGED,
     REAL,
     SERIES,
     _bare,
@@ -76,17 +76,17 @@ def confusion(predictions: pd.DataFrame, target: str = "label") -> Figure:
     if len(names) > 4:
         axis.set_xticks(axis.get_xticks(), ticks, rotation=40, ha="right", rotation_mode="anchor")
     axis.set(xlabel="predicted", ylabel="true")
-    axis.set_title(f"{100 * np.trace(counts) / counts.sum():.1f} % of {counts.sum():,} images right")
+    axis.set_title(f"{100 * np.trace(counts) / counts.sum():.1f} % right (n = {counts.sum():,})")
     return figure
 
 
 @_styled
-def roc(predictions: pd.DataFrame, max_generators: int = 8) -> Figure:
+def roc(predictions: pd.DataFrame, max_generators: int = 7) -> Figure:
     """Show the ROC curve with its AUC and 95 % interval, each generator's, the threshold and the EER.
 
     Args:
         predictions: See `tables.predictions_table`.
-        max_generators: With more generators than this, and never more than 8, theirs are left out.
+        max_generators: With more generators than this, and never more than 7, theirs are left out.
 
     Raises:
         DfdError: Only one class.
@@ -97,11 +97,11 @@ def roc(predictions: pd.DataFrame, max_generators: int = 8) -> Figure:
         raise DfdError("a ROC curve needs real and fake images; these are of one class.")
     value, rate = metrics.auc(fake, score), metrics.eer(fake, score)
     low, high = bootstrap.auc_interval(predictions)
-    figure, axis = plt.subplots(figsize=(5.2, 5.2))
+    figure, axis = plt.subplots(figsize=(9, 5.2))
     x, y, _ = roc_curve(fake, score)
     label = f"all: AUC {value:.3f} (95 %: {low:.3f} to {high:.3f})"
-    axis.plot(x, y, lw=2.2, color="black", zorder=3, label=label)
-    if known["generator"].nunique() <= min(max_generators, len(SERIES)):
+    axis.plot(x, y, lw=2.2, color=JUDGED, zorder=3, label=label)
+    if known["generator"].nunique() < min(max_generators + 1, len(SERIES)):
         _roc_of_generators(axis, known)
     called = (known["predicted"] == "fake").to_numpy()
     marks = {"ls": "none", "mfc": "white", "mec": "black", "mew": 1.5, "zorder": 4}
@@ -117,7 +117,7 @@ def roc(predictions: pd.DataFrame, max_generators: int = 8) -> Figure:
         aspect="equal",
     )
     axis.set_title(f"ROC, {(~fake).sum():,} real and {fake.sum():,} fake images")
-    axis.legend(loc="lower right", **_LEGEND)
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
@@ -131,7 +131,7 @@ def generator_bars(predictions: pd.DataFrame) -> Figure:
     table = bootstrap.by_generator(predictions).sort_values("auc").dropna(subset="auc")
     if table.empty:
         raise DfdError("bars by generator need real images and fake ones whose generator is known.")
-    figure, axis = plt.subplots(figsize=(6.2, 1.2 + 0.4 * len(table)))
+    figure, axis = plt.subplots(figsize=(7.5, 1.2 + 0.4 * len(table)))
     places = np.arange(len(table))
     spread = [table["auc"] - table["auc_low"], table["auc_high"] - table["auc"]]
     axis.errorbar(table["auc"], places, xerr=np.maximum(spread, 0), fmt="o", color=FAKE, capsize=3)
@@ -160,7 +160,7 @@ def worst_mistakes(predictions: pd.DataFrame, n: int = 12) -> Figure:
     wrong = known[known["predicted"] != known["label"]]
     if wrong.empty:
         figure, axis = plt.subplots(figsize=(6, 1.2))
-        axis.text(0.5, 0.5, f"No mistakes in {len(known):,} images.", ha="center", va="center", fontsize=11)
+        axis.text(0.5, 0.5, f"No mistakes in {len(known):,} images.", ha="center", va="center")
         axis.axis("off")
         return figure
     belief = wrong["logit"].to_numpy(float) * np.where(wrong["label"] == "fake", 1, -1)  # in the truth
@@ -173,22 +173,20 @@ def worst_mistakes(predictions: pd.DataFrame, n: int = 12) -> Figure:
     for axis, (file, (_, image)) in zip(axes.flat, rows, strict=False):
         axis.imshow(read_image(file))
         verdict = f"{image['label']} called {image['predicted']}\np_fake {image['p_fake']:.3f}"
-        axis.set_title(verdict, fontsize=8, color=_colour(image["label"]))
-        axis.set_xlabel(f"{_kind(image)}\n{_tail(image['path'])}", fontsize=7)
+        axis.set_title(verdict, color=_colour(image["label"]), fontsize=9)
+        axis.set_xlabel(f"{_kind(image)}\n{_tail(image['path'])}", fontsize=9)
     for axis in axes.flat:
         _bare(axis)
     for axis in axes.flat[len(shown) :]:
         axis.set_visible(False)
-    figure.suptitle(
-        f"The {len(shown)} most confident of {len(wrong):,} mistakes in {len(known):,} images", fontsize=11
-    )
+    figure.suptitle(f"The {len(shown)} most confident of {len(wrong):,} mistakes in {len(known):,} images")
     return figure
 
 
 def _roc_of_generators(axis: Axes, known: pd.DataFrame) -> None:
     reals = known[known["label"] == "real"]
     fakes = known[known["label"] == "fake"].groupby("generator")
-    for (name, part), colour, dashes in zip(fakes, SERIES, _DASHES, strict=False):
+    for (name, part), colour, dashes in zip(fakes, SERIES[1:], _DASHES, strict=False):
         fake = np.repeat([0, 1], [len(reals), len(part)])
         score = np.concatenate([reals["p_fake"], part["p_fake"]])
         x, y, _ = roc_curve(fake, score)
@@ -196,7 +194,7 @@ def _roc_of_generators(axis: Axes, known: pd.DataFrame) -> None:
         axis.plot(x, y, lw=1.2, ls=dashes, color=colour, zorder=2, label=label)
 
 
-def _tail(path: str, longest: int = 24) -> str:
+def _tail(path: str, longest: int = 22) -> str:
     name = path.rsplit("/", 1)[-1]
     name = name if len(name) <= longest else "…" + name[-longest + 1 :]
     return name.replace("$", r"\$")

@@ -62,8 +62,8 @@ def robustness_curves(table: pd.DataFrame, metric: str = "auc") -> Figure:
     lowest = np.nanmin([_CHANCE, table[metric].min(), table[f"{metric}_low"].min()])
     axes[0, 0].set_ylim(max(0, lowest - 0.04), 1.02)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)))
-    figure.supxlabel(_caption(table), fontsize=8)
+    figure.legend(handles, labels, loc="outside right upper")
+    figure.supxlabel(_caption(table))
     return figure
 
 
@@ -111,7 +111,7 @@ def generalisation_matrix(table: pd.DataFrame) -> Figure:
     axis.set_xticks(axis.get_xticks(), columns, rotation=30, ha="right", rotation_mode="anchor")
     framed = np.argwhere(matrix.index.to_numpy()[:, None] == matrix.columns.to_numpy())
     for row, column in framed:
-        axis.add_patch(Rectangle((column, row), 1, 1, fill=False, ec="#D55E00", lw=2.5, clip_on=False))
+        axis.add_patch(Rectangle((column, row), 1, 1, fill=False, ec="black", lw=2.5, clip_on=False))
     axis.set(xlabel=_AXES[across], ylabel=_AXES[down])
     axis.set_title(_title(table, len(framed) > 0))
     return figure

@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 
 from dfdlib.core.errors import DfdError
 
-# Okabe & Ito 2008: distinguishable for colour-blind readers and in print.
-REAL, FAKE, GREY = "#0072B2", "#D55E00", "#7F7F7F"
-SERIES = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#882255", "#7F7F7F")
+# After Okabe & Ito 2008: distinguishable for colour-blind readers and in print. A colour has one meaning in
+# all figures: real, fake, the detector that is judged, and what it is compared with.
+REAL, FAKE, JUDGED, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
+SERIES = (JUDGED, "#CC79A7", "#56B4E9", "#882255", "#999933", "#332288", "#A6761D", "#000000")
 _DASHES = ("-",) * 4 + ("--",) * 4  # a second cue, where colour is lost
 _LEGEND = {"frameon": True, "framealpha": 0.9, "edgecolor": "none"}
 _STYLE = {
@@ -25,11 +26,12 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": False,
+    "figure.titlesize": 11,
     "axes.titlesize": 11,
     "axes.labelsize": 10,
     "legend.frameon": False,
-    "legend.fontsize": 8,
-    "font.size": 9,
+    "legend.fontsize": 9,
+    "font.size": 9,  # the least: at 100 dots per inch 9 points fill 12 pixels of a page that is 1,200 wide
 }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,23 +20,6 @@ from dfdlib.evaluation.tables import public_table
 
 if TYPE_CHECKING:  # the library loads matplotlib when it first draws
     from matplotlib.figure import Figure
-
-_CONTENTS = {
-    "best_model_finetuned.pth": "the detector that learned from its failures",
-    "best_model*.pt*": "the detector of the best epoch: dfdlib.load_detector(...)",
-    "training_log*.csv": "losses and validation metrics, one row per epoch",
-    "test.csv": "predictions of the test images",
-    "robustness.csv": "metrics of increasingly degraded images",
-    "localisation.csv": "how well heatmaps find the manipulated region",
-    "removal.csv": "p_fake as the pixels that heatmaps mark are taken away",
-    "out_of_fold.csv": "predictions of each image by the fold that held it out",
-    "failures.json": "what was called wrongly",
-    "duplicates.csv": "pairs of images that show the same",
-    "unreadable.csv": "images that could not be read, and why",
-    "manifest.csv": "the images, their labels, splits and groups",
-    "metrics.json": "metrics, settings, data and versions",
-    "*.png": "figure; the same as .svg beside it",
-}
 
 
 @dataclass
@@ -59,14 +41,17 @@ class Report:
         return Path(stated) if stated else paths.reports_root() / self.notebook
 
     def save_figure(
-        self, figure: Figure, name: str, data: pd.DataFrame | None = None, **about: Any
+        self, figure: Figure, name: str, data: pd.DataFrame | None = None, model: str = "", **about: Any
     ) -> Figure:
         """Write a figure as `<name>.png` (150 dpi) and `<name>.svg`, with a `<name>.json` that says what made it.
+
+        Its title names the model and the data.
 
         Args:
             figure: A figure, such as one of `plots`.
             name: Name of the files, without ending.
             data: The manifest or predictions that it shows; their number, root and fingerprint are written.
+            model: Which detector it is about, in a few words.
             about: Further facts for the JSON, such as `n=450`.
 
         Returns:
@@ -77,12 +62,14 @@ class Report:
         """
         import matplotlib.pyplot as plt
 
+        title = [figure.get_suptitle(), " · ".join(filter(None, [model, *_names(data)]))]
+        figure.suptitle("\n".join(filter(None, title)), fontsize=10)
         background = figure.get_facecolor()  # a dark style of the user's would win over it
         for kind, about_file in (("png", {}), ("svg", {"Date": None})):  # the same figure, the same file
             with atomic_path(self.out_dir / f"{name}.{kind}") as temporary:
                 figure.savefig(temporary, dpi=150, format=kind, facecolor=background, metadata=about_file)
         plt.close(figure)
-        facts = {"figure": f"{name}.png", "notebook": self.notebook}
+        facts = {"figure": f"{name}.png", "notebook": self.notebook} | ({"model": model} if model else {})
         if data is not None:
             facts |= {"n": len(data), "data": _identity(data)}
         facts |= {**about, "settings": self.run, "versions": versions()}
@@ -90,8 +77,8 @@ class Report:
         return figure
 
     def save_predictions(self, predictions: pd.DataFrame, name: str = "test.csv") -> Path:
-        """Write predictions, see `public_table`."""
-        write_csv(public_table(predictions), self.out_dir / name)
+        """Write predictions, see `public_table`, and the group of each image."""
+        write_csv(public_table(predictions).assign(group=predictions["group"]), self.out_dir / name)
         return self.out_dir / name
 
     def save_table(self, table: pd.DataFrame, name: str) -> None:
@@ -158,18 +145,17 @@ class Report:
         if missing:
             raise DfdError(f"{self.out_dir} lacks {', '.join(missing)}; run the notebook from the top.")
 
-    def contents(self) -> pd.DataFrame:
-        """List the files of the run: name, size in KB, what it is."""
-        rows = []
-        for file in sorted(self.out_dir.iterdir()):
-            what = next((text for name, text in _CONTENTS.items() if fnmatch(file.name, name)), None)
-            if what is not None:
-                rows.append((file.name, round(file.stat().st_size / 1024), what))
-        return pd.DataFrame(rows, columns=["file", "KB", "what"]).set_index("file")
-
 
 def _identity(table: pd.DataFrame) -> dict[str, str]:
     return {"root": _shown_root(table), "fingerprint": fingerprint(table)}
+
+
+def _names(data: pd.DataFrame | None) -> list[str]:
+    """Name a data set and its split, where there is just one."""
+    if data is None or data.empty:
+        return []
+    splits = data["split"].unique()
+    return [f"{root_of(data).name}{f', {splits[0]} split' if len(splits) == 1 and splits[0] else ''}"]
 
 
 def _shown_root(manifest: pd.DataFrame) -> str:

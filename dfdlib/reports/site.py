@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,20 @@ from PIL import Image
 
 from dfdlib import __version__
 from dfdlib.core.errors import DfdError
-from dfdlib.core.files import write_text
+from dfdlib.core.files import plain, write_text
+from dfdlib.evaluation.comparison import paired_bootstrap
 from dfdlib.evaluation.metrics import METRICS
+from dfdlib.evaluation.tables import as_text
 from dfdlib.models.checkpoint import load_detector
-from dfdlib.models.detector import Detector
 from dfdlib.reports.checks import Finding, check_run
 from dfdlib.reports.notebooks import Executed
 
 _TEMPLATE = Path(__file__).with_name("site.html")
-_THUMBNAIL = (560, 420)
+_WIDTH = 1200
+"""Of a figure on the page, in pixels: enlarged it can be read without its file."""
+_FULL = 5
+"""A run that trained something for fewer epochs than this is a smoke run."""
+_PAIRED = ("auc", "accuracy", "balanced_accuracy")
 SHOWN = {
     **{
         name: metric.title
@@ -49,6 +55,11 @@ class Run:
     findings: list[Finding]
 
     @property
+    def id(self) -> str:
+        """The name as an anchor of the page."""
+        return self.name.replace("/", "-")
+
+    @property
     def split(self) -> str:
         """The split whose metrics stand for the run: `test` where it was judged."""
         judged = self.report.get("metrics") or {}
@@ -58,6 +69,30 @@ class Run:
     def scores(self) -> dict[str, Any]:
         """The metrics of that split; empty where nothing was judged."""
         return (self.report.get("metrics") or {}).get(self.split, {})
+
+    @property
+    def models(self) -> list[dict[str, Any]]:
+        """The detectors that the run judged on the same images, the best first: `name`, `auc`, `auc_95`."""
+        judged = self.report.get("on_test") or self.report.get("models") or []
+        found = [
+            {"name": one["name"], "auc": one["auc"], "auc_95": [one["low"], one["high"]]}
+            for one in judged
+            if one.get("n") == self.scores.get("n") and one.get("auc") is not None
+        ]
+        alone = {"name": "", "auc": self.scores.get("auc"), "auc_95": self.scores.get("auc_95")}
+        return sorted(found, key=lambda one: -one["auc"]) or ([alone] if alone["auc"] is not None else [])
+
+    @property
+    def kind(self) -> str:
+        """What the run was: a smoke run or a full one, with the epochs of all its trainings."""
+        settings = self.report.get("settings") or {}
+        epochs = {name[:-6].strip("_"): n for name, n in settings.items() if name.endswith("epochs") and n}
+        if not epochs:
+            return "no training"
+        text = ", ".join(
+            f"{n} epoch{'s' * (n > 1)}{f' ({name})' if name else ''}" for name, n in epochs.items()
+        )
+        return f"{'smoke' if min(epochs.values()) < _FULL else 'full'} run: {text}"
 
 
 def find_runs(root: str | Path) -> list[Run]:
@@ -100,10 +135,11 @@ def build_site(root: str | Path, out: str | Path = "", executed: Sequence[Execut
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATE.parent), autoescape=select_autoescape(), trim_blocks=True
     )
-    environment.filters |= {"number": _number, "duration": _duration}
+    environment.filters |= {"number": as_text, "duration": _duration, "interval": with_interval}
+    runs.sort(key=lambda run: -run.models[0]["auc"] if run.models else 1)
     page = environment.get_template(_TEMPLATE.name).render(
-        runs=[_described(run, out.parent) for run in runs],
-        compared={run.name.replace("/", "-"): _compared(run) for run in runs if run.scores},
+        runs=[(run, _files(run, out.parent)) for run in runs],
+        paired=plain(_paired(runs)),
         failed=[one for one in executed if one.error],
         metrics=SHOWN,
         version=__version__,
@@ -113,51 +149,35 @@ def build_site(root: str | Path, out: str | Path = "", executed: Sequence[Execut
     return out
 
 
-def _described(run: Run, home: Path) -> dict[str, Any]:
-    """Put together what the page says of a run."""
-    versions = run.report.get("versions") or {}
+def _files(run: Run, home: Path) -> dict[str, Any]:
+    """Put together what the page shows of a run beside its metrics."""
     return {
-        "name": run.name,
-        "id": run.name.replace("/", "-"),
-        "report": run.report,
-        "data": run.report.get("data") or {},
-        "split": run.split,
-        "scores": run.scores,
-        "values": {key: with_interval(run.scores, key) for key in SHOWN},
-        "findings": run.findings,
-        "groups": {
-            title: run.report.get(key) or {}
-            for title, key in (("generator", "by_generator"), ("category", "by_category"))
-        },
-        "machine": versions.get("machine", ""),
-        "commit": versions.get("commit") or "",
-        "settings": run.report.get("settings") or {},
-        "versions": versions,
         "figures": [_figure(file, home) for file in sorted(run.folder.glob("*.png"))],
         "links": _links(run.folder, home),
         "cards": [card for file in _checkpoints(run.folder) if (card := _card(file, run)) is not None],
     }
 
 
-def _compared(run: Run) -> dict[str, Any]:
-    """Return what the table of chosen runs shows."""
-    data = run.report.get("data") or {}
-    return {
-        "name": run.name,
-        "data": f"{data.get('root')} {data.get('fingerprint')}",
-        "judged": f"{run.split}, n = {run.scores.get('n')}",
-        "values": [(title, with_interval(run.scores, key)) for key, title in SHOWN.items()],
-    }
+def _paired(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
+    """Compare each two runs whose `test.csv` are of the same images, by `<id> <id>` and metric."""
+    names = {"file": "path", "true_label": "label", "prediction": "predicted"}
+    tables, compared = {}, {}
+    for run in runs:
+        if run.scores and (run.folder / "test.csv").is_file():
+            table = pd.read_csv(run.folder / "test.csv").rename(columns=names)
+            tables[run.id] = table if "group" in table else table.assign(group=table["path"])
+    for a, b in combinations(tables, 2):
+        try:
+            found = {metric: paired_bootstrap(tables[a], tables[b], metric) for metric in _PAIRED}
+        except DfdError:  # of other images
+            continue
+        compared[f"{a} {b}"] = found
+    return compared
 
 
 def with_interval(scores: Mapping[str, Any], key: str) -> str:
     """Return a metric and its interval as text, such as `0.962 [0.934, 0.985]`; a dash where it is missing."""
-    value, ends = scores.get(key), scores.get(f"{key}_95")
-    if not isinstance(value, (int, float)):
-        return "–"
-    if not ends or ends[0] is None:
-        return _number(value)
-    return f"{_number(value)} [{_number(ends[0])}, {_number(ends[1])}]"
+    return as_text(scores.get(key), scores.get(f"{key}_95"))
 
 
 def _checkpoints(folder: Path) -> list[Path]:
@@ -175,35 +195,11 @@ def _card(file: Path, run: Run) -> dict[str, Any] | None:
     return {
         "file": file.relative_to(run.folder).as_posix(),
         "megabytes": file.stat().st_size / 2**20,
-        "architecture": detector.arguments.get("backbone", detector.kind),
         "parameters": sum(weight.numel() for weight in detector.network.parameters()),
         "detector": detector,
-        "switches": {k: v for k, v in detector.arguments.items() if k != "backbone" and v},
-        "settings": detector.provenance.get("settings") or {},
-        "versions": detector.provenance.get("versions") or {},
-        "data": detector.provenance.get("data", ""),
-        "n_seen": 0 if detector.training_digests is None else len(detector.training_digests),
-        "unfit": _unfit(detector, run, run.scores if main else {}),
         "main": main,
         "robustness": _worst(pd.read_csv(robustness)) if main and robustness.is_file() else [],
     }
-
-
-def _unfit(detector: Detector, run: Run, scores: Mapping[str, Any]) -> list[str]:
-    """Say what a detector is not fit for, as far as its run shows."""
-    root = str((run.report.get("data") or {}).get("root", ""))
-    texts = ["Images of another kind than its training images, and fakes of kinds that are not among them."]
-    if "demo" in root:
-        texts.insert(0, "Photographs: it has seen drawn images of the demo set alone.")
-    caught = scores.get("tpr_at_1_fpr")
-    if caught is not None and caught < 0.5:
-        texts.append(
-            f"Searching many images for a few fakes: at 1 % false alarms it finds {caught:.0%} of them."
-        )
-    if detector.decision.band is None:
-        texts.append('Saying "can\'t tell": no band was fitted.')
-    texts.append("Deciding over people: its answer is a hint for someone who looks closer.")
-    return texts
 
 
 def _worst(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -213,16 +209,16 @@ def _worst(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _figure(file: Path, home: Path) -> dict[str, str]:
-    """Return a figure as a small JPEG within the page, and where the whole one is."""
+    """Return a figure within the page, and where its file is."""
     with Image.open(file) as image:
         small = image.convert("RGB")
-    small.thumbnail(_THUMBNAIL)
+    small.thumbnail((_WIDTH, 2 * _WIDTH))
     buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=80)
+    small.save(buffer, "WEBP", quality=80)
     data = base64.b64encode(buffer.getvalue()).decode()
     return {
         "title": file.stem.replace("_", " "),
-        "url": f"data:image/jpeg;base64,{data}",
+        "url": f"data:image/webp;base64,{data}",
         "link": _link(file, home),
     }
 
@@ -238,10 +234,6 @@ def _link(file: Path, home: Path) -> str:
     """Return the way from the page to a file; empty where it lies elsewhere."""
     path = os.path.relpath(file.resolve(), home.resolve())
     return "" if path.startswith("..") else Path(path).as_posix()
-
-
-def _number(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _duration(seconds: float | None) -> str:

@@ -12,7 +12,7 @@ from dfdlib.core.errors import DfdError
 from dfdlib.core.files import write_json
 from dfdlib.data.dataset import ImageDataset
 from dfdlib.data.manifest import files_of
-from dfdlib.evaluation import metrics
+from dfdlib.evaluation import bootstrap
 from dfdlib.models.checkpoint import save_detector
 from dfdlib.models.detector import Detector
 from dfdlib.training.loop import BEST, fit
@@ -20,6 +20,12 @@ from dfdlib.training.memory import learn_familiarity
 from dfdlib.training.settings import TrainConfig
 
 FINETUNED = "best_model_finetuned.pth"
+_RATES = {
+    "auc": "auc",
+    "accuracy": "accuracy",
+    "fake_accuracy": "fake_recall",
+    "real_accuracy": "real_recall",
+}
 
 
 def failures(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -133,8 +139,9 @@ def before_and_after(
         unseen: Predictions before and after on images that neither training has seen, by name.
 
     Returns:
-        One row per set and moment: `set`, `detector`, `n`, `accuracy`, `fake_recall`, `real_recall`, `auc`
-        (NaN where a class is missing).
+        One row per set and moment: `set`, `detector`, `n` and, with the ends of their 95 % intervals as
+        `<name>_low` and `<name>_high`, `auc`, `accuracy`, `fake_recall`, `real_recall` (NaN where a class is
+        missing).
     """
     learned = before["path"].isin(failed["path"]).to_numpy()
     sets = {
@@ -146,10 +153,9 @@ def before_and_after(
     rows = []
     for name, tables in sets.items():
         for moment, table in zip(("before", "after"), tables, strict=True):
-            scores = metrics.binary_metrics(table)
-            rows.append({"set": name, "detector": moment, "n": scores["n"], "accuracy": scores["accuracy"]})
-            rows[-1] |= {"fake_recall": scores["fake_accuracy"], "real_recall": scores["real_accuracy"]}
-            rows[-1] |= {"auc": scores["auc"]}
+            judged = bootstrap.bootstrap_metrics(table, list(_RATES)).rename(index=_RATES)
+            about = {"set": name, "detector": moment, "n": int(judged["n"].iloc[0])}
+            rows.append(about | bootstrap.with_ends(judged))
     return pd.DataFrame(rows)
 
 

@@ -18,6 +18,7 @@ import pytest
 from dfdlib import __version__, create_detector, load_detector, save_detector
 from dfdlib.cli import data
 from dfdlib.cli.app import COMMANDS, main
+from dfdlib.cli.terminal import show
 from dfdlib.data.dataset import ImageDataset
 from dfdlib.data.manifest import content_digests, files_of, read_manifest
 from dfdlib.demo.sets import DEMO_IMAGES
@@ -89,12 +90,56 @@ def test_one_image_gives_json(capsys, model, photos):
     code, out, err = dfd(capsys, "predict", photos / "fake" / "1.png", "--model", model)
     verdict = json.loads(out)
     assert (code, err) == (0, "")
+    assert verdict["verdict"] in ("real", "fake", "can't tell")
     assert verdict["decision"] in ("REAL", "FAKE")
+    assert verdict["p_fake"] == verdict["probability"]
     assert 0 <= verdict["probability"] <= 1
     assert verdict["category"] in ("animals", "vehicles")
     for threshold, decision in ((0.0, "FAKE"), (1.0, "REAL")):
         _, out, _ = dfd(capsys, "predict", photos / "fake/1.png", "--model", model, "--threshold", threshold)
         assert json.loads(out)["decision"] == decision
+
+
+def test_a_terminal_gets_tables_and_json_when_asked(capsys, model, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (photos / "real" / "broken.png").write_bytes(b"")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    one = ("predict", photos / "fake" / "1.png", "--model", model)
+    _, out, _ = dfd(capsys, *one)
+    lines = dict(line.split(maxsplit=1) for line in out.splitlines() if line.strip())
+    assert {"file", "verdict", "p_fake", "category"} <= set(lines)
+    assert "decision" not in out
+    assert json.loads(dfd(capsys, *one, "--json")[1])["verdict"] == lines["verdict"].strip()
+    code, out, err = dfd(capsys, "predict", photos, "--model", model)
+    assert code == 0
+    assert len(out.splitlines()) == 1 + 20 + 1 + 1, "names, the first rows, how many more, the path"
+    assert out.splitlines()[0].split() == ["file", "verdict", "p_fake", "category", "error"]
+    assert out.splitlines()[-1] == "test.csv"
+    verdicts = pd.read_csv("test.csv")["verdict"]
+    counts = ", ".join(f"{(verdicts == one).sum()} {one}" for one in ("fake", "real", "can't tell"))
+    assert f"61 files: {counts}, 1 unreadable" in err
+    rows = json.loads(dfd(capsys, "predict", photos, "--model", model, "--json")[1])
+    assert [row["verdict"] for row in rows] == verdicts.astype(object).where(verdicts.notna(), None).tolist()
+
+
+def test_metrics_stand_side_by_side_on_a_terminal(capsys):
+    val, test = ({"auc": auc, "auc_95": [0.5, 1.0], "n": 8} for auc in (0.75, 0.8))
+    show({"model": "run/best_model.pt", "band": [0.25, 0.5], "metrics": {"val": val, "test": test}})
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["model", "run/best_model.pt"] in rows
+    assert ["band", "0.250", "to", "0.500"] in rows
+    assert ["val", "test"] in rows
+    assert ["AUC", "0.750", "[0.500,", "1.000]", "0.800", "[0.500,", "1.000]"] in rows
+    show([{"detector": "a", "auc": None}, {"detector": "b", "ece": 0.1, "ece_low": 0.0, "ece_high": 0.2}])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[0] == ["detector", "a", "b"]
+    assert ["ECE", "–", "0.100", "[0.000,", "0.200]"] in rows
+
+
+def test_a_mistyped_command_is_answered_with_the_nearest(capsys):
+    code, _, err = dfd(capsys, "predct", "a.jpg")
+    assert code == 2
+    assert "unknown command `predct`; did you mean `predict`" in err
 
 
 def test_a_pattern_can_name_the_single_image(capsys, model, photos, tmp_path):

@@ -1,5 +1,6 @@
 """The machine: what a report says of it."""
 
+import os
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,7 +14,8 @@ def test_versions_name_what_is_not_installed(monkeypatch):
     found = machine.versions()
     assert found["torch"] == version("torch")
     assert found["no-such-package"] is None
-    assert "cores" in found["machine"]
+    assert found["machine"] == f"{machine.cpu_name()}, {os.cpu_count()} cores"
+    assert machine.cpu_name()
 
 
 def test_an_installed_package_has_no_commit(monkeypatch, tmp_path):

@@ -52,12 +52,20 @@ def with_generators(n=400, seed=0, group_size=1):
     return tables.with_decision(table, Decision(0.4))
 
 
-def by_hand(table, bins):
+def noise_and_share(table, bins):
+    """Return the squared standard error of each bin's gap, over groups, and the share of the images."""
+    member = pd.get_dummies(bins, dtype=float)
+    gaps = member.mul((table["p_fake"] - (table["label"] == "fake")).to_numpy(), axis=0)
+    by_group = gaps.groupby(table["group"].to_numpy()).sum()
+    return len(by_group) * by_group.var(ddof=0) / len(table) ** 2, member.mean()
+
+
+def by_hand(table, bins, noise, share):
     """Compute every metric by scikit-learn, the ECE in given bins."""
     truth, p_fake = (table["label"] == "fake").to_numpy(), table["p_fake"].to_numpy()
     called = p_fake >= 0.4
     x, y, _ = sk.roc_curve(truth, p_fake, drop_intermediate=False)
-    gaps = [(p_fake - truth)[bins == i].sum() for i in np.unique(bins)]
+    gaps = np.array([(p_fake - truth)[bins == i].sum() for i in share.index]) / len(table)
     return {
         "auc": sk.roc_auc_score(truth, p_fake),
         "ap": sk.average_precision_score(truth, p_fake),
@@ -71,7 +79,7 @@ def by_hand(table, bins):
         "fake_accuracy": sk.recall_score(truth, called),
         "log_loss": sk.log_loss(truth, p_fake),
         "brier": sk.brier_score_loss(truth, p_fake),
-        "ece": np.abs(gaps).sum() / len(table),
+        "ece": np.sqrt(max(0, ((gaps**2 - noise) / share).sum())),
     }
 
 
@@ -81,14 +89,15 @@ def test_every_resample_agrees_with_scikit_learn(decimals):
     table["p_fake"] = table["p_fake"].clip(0.01, 0.99)
     table["predicted"] = np.where(table["p_fake"] >= 0.4, "fake", "real")
     images, n = bootstrap.scored_images(table)
-    resampled = bootstrap.resample(images, tuple(metrics.METRICS), 12, seed=5).drop(columns="gap_shift")
+    resampled = bootstrap.resample(images, tuple(metrics.METRICS), 12, seed=5)
     groups = table["group"].factorize(sort=True)[0]
     bins = metrics.equal_mass_bins(table["p_fake"].to_numpy())
+    about = noise_and_share(table, bins)
     draws = np.random.default_rng(5).multinomial(30, np.full(30, 1 / 30), size=12)
     for i, counts in enumerate(draws):
         rows = np.repeat(np.arange(n), counts[groups])
-        assert resampled.loc[i].to_dict() == pytest.approx(by_hand(table.iloc[rows], bins[rows]))
-    assert images.values(tuple(metrics.METRICS)) == pytest.approx(by_hand(table, bins))
+        assert resampled.loc[i].to_dict() == pytest.approx(by_hand(table.iloc[rows], bins[rows], *about))
+    assert images.values(tuple(metrics.METRICS)) == pytest.approx(by_hand(table, bins, *about))
 
 
 def test_the_table_has_its_shape_and_the_ends_are_percentiles():
@@ -179,7 +188,14 @@ def test_the_interval_of_a_perfect_calibration_reaches_zero():
     tables = [predictions(300, seed, group_size=1) for seed in range(40)]
     rows = [bootstrap.bootstrap_metrics(table, ["ece"], 200).loc["ece"] for table in tables]
     assert np.mean([row["low"] == 0 for row in rows]) > 0.85
-    assert min(row["value"] for row in rows) > 0.02
+    assert np.mean([row["value"] for row in rows]) < 0.03, "noise in the bins is no error"
+
+
+def test_the_calibration_error_lies_within_its_interval():
+    for scale in (1, 1.5, 3):
+        for seed in range(10):
+            row = bootstrap.bootstrap_metrics(predictions(200, seed, 2, scale=scale), ["ece"], 200).loc["ece"]
+            assert row["low"] < row["value"] < row["high"] or row["value"] == row["low"] == 0
 
 
 def test_ten_thousand_images_take_seconds():

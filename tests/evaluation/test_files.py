@@ -55,11 +55,10 @@ def test_the_same_numbers_as_a_data_set_and_a_row_a_file(detector, files, tmp_pa
     assert pd.isna(lost.prediction)
     assert "broken.jpg" in lost.error
     assert streamed.unreadable == [lost.error]
-    assert (streamed.n, streamed.n_resumed, streamed.n_fake) == (
-        11,
-        0,
-        int((table["prediction"] == "fake").sum()),
-    )
+    assert (streamed.n, streamed.n_resumed) == (11, 0)
+    assert streamed.verdicts["fake"] == (table["verdict"] == "fake").sum()
+    assert streamed.verdicts["unreadable"] == 1
+    assert sum(streamed.verdicts.values()) == 11
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["test.csv"]
 
 
@@ -111,8 +110,8 @@ def test_an_ensemble_may_have_several_sizes(detector, files, tmp_path):
 
 
 def test_a_threshold_can_be_given(detector, files, tmp_path):
-    assert predict_files([detector], files, tmp_path / "a.csv", threshold=0.0).n_fake == 10
-    assert predict_files([detector], files, tmp_path / "b.csv", threshold=1.0).n_fake == 0
+    assert predict_files([detector], files, tmp_path / "a.csv", threshold=0.0).verdicts["fake"] == 10
+    assert predict_files([detector], files, tmp_path / "b.csv", threshold=1.0).verdicts["fake"] == 0
 
 
 def test_broken_files_alone_are_all_reported(detector, write_images, tmp_path):

@@ -227,7 +227,9 @@ def test_the_table_of_metrics_shows_the_interval(predictions):
     low, high = bootstrap.auc_interval(predictions)
     assert table["AUC"] == f"0.750 [{low:.3f}, {high:.3f}]"
     assert table["n"] == 4
-    assert "auc" not in table
+    assert table["accuracy on fakes"] == "0.500 [0.000, 1.000]"
+    assert tables.as_text(0.00002) == "2.0e-05"
+    assert tables.as_text(float("nan")) == tables.as_text(None) == "–"
 
 
 def test_tables_of_metrics_leave_out_what_has_no_label(predictions):

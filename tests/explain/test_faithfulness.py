@@ -15,6 +15,8 @@ from dfdlib.explain.faithfulness import (
     localisation,
     localisation_table,
     randomised_weights,
+    references,
+    removal_verdict,
     sanity_verdict,
 )
 from dfdlib.models.detector import Detector
@@ -119,7 +121,8 @@ def test_taking_away_the_reason_changes_the_verdict_at_once():
     right, wrong = np.zeros((2, 2, 32, 32))
     right[:, :8, :8] = 1
     wrong[:, 24:, 24:] = 1
-    table = deletion_insertion(detector, images, {"right": right, "wrong": wrong}, steps=16)
+    orders = {"right": right, "wrong": wrong}
+    table = deletion_insertion(detector, images, orders, torch.zeros_like(images), steps=16)
     areas = table.drop_duplicates(["method", "curve"]).set_index(["method", "curve"])["auc"]
     assert areas["right", "deletion"] < areas["wrong", "deletion"] - 0.1
     assert areas["right", "insertion"] > areas["wrong", "insertion"] + 0.1
@@ -127,6 +130,41 @@ def test_taking_away_the_reason_changes_the_verdict_at_once():
     end = table[(table["curve"] == "insertion") & (table["fraction"] == 1)]["p_fake"]
     assert start.to_numpy() == pytest.approx(end.to_numpy()), "both are the image as it is"
     assert (table["n"] == 2).all()
+    assert set(table["method"]) == {"right", "wrong", "random"}
+    assert (table["p_fake_low"] <= table["p_fake"]).all()
+    assert (table["p_fake"] <= table["p_fake_high"]).all()
+    assert removal_verdict(table).splitlines()[1].startswith("right: deletion better (+")
+    table[["gain_low", "gain_high"]] = -0.1, 0.1
+    assert "wrong: deletion not told apart" in removal_verdict(table)
+
+
+def test_images_of_one_group_are_resampled_together():
+    detector = Detector(Corner(), "corner", {}, 32)
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    maps, black = {"flat": np.zeros((4, 32, 32))}, torch.zeros_like(images)
+    alone = deletion_insertion(detector, images, maps, black, steps=2)
+    together = deletion_insertion(detector, images, maps, black, ["a"] * 4, steps=2)
+    assert (together["p_fake_low"] == together["p_fake_high"]).all(), "one group is always drawn"
+    assert (alone["p_fake_low"] < alone["p_fake_high"]).any()
+
+
+def test_an_original_takes_the_place_of_its_fake(tmp_path):
+    rng = np.random.default_rng(0)
+    scenes = {name: rng.integers(0, 255, (32, 32, 3), np.uint8) for name in "abc"}
+    for name, scene in scenes.items():
+        fake = scene.copy()
+        fake[8:16, 8:16] = 255 - fake[8:16, 8:16]
+        cv2.imwrite(str(tmp_path / f"{name}_fake.png"), fake)
+        other = 255 - scene if name == "c" else scene  # an image of the same group that shows something else
+        cv2.imwrite(str(tmp_path / f"{name}_real.png"), other)
+    rows = [(f"{name}_{label}.png", label, name) for name in "abc" for label in ("real", "fake")]
+    manifest = pd.DataFrame(rows, columns=["path", "label", "group"])
+    manifest = manifest.assign(category=None, split="test", generator="x", root=str(tmp_path))
+    said = manifest.assign(predicted=manifest["label"].where(manifest["path"] != "b_real.png", "fake"))
+    images, original = references(ImageDataset(manifest, 32), said, np.array([1, 3, 5]))
+    assert original.tolist() == [True, False, False], "b's original is called fake, c's is none"
+    assert (images[0].permute(1, 2, 0).numpy() == scenes["a"][..., ::-1]).all()
+    assert images[1].float().std() < scenes["b"].std() / 2, "a blurred copy"
 
 
 @pytest.mark.parametrize("backbone", ["cnn", "resnet10t"])

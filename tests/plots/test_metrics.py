@@ -43,12 +43,12 @@ def test_reliability_before_and_after(predictions):
         )
         ends = np.array([bar[:, 1] for bar in whiskers(axis, i)])
         assert ends == pytest.approx(bins[["low", "high"]].to_numpy())
-    texts = [text.get_text() for text in axis.get_legend().get_texts()]
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
     row = bootstrap.bootstrap_metrics(after, ["ece"], 50).loc["ece"]
     assert f"after: ECE {row['value']:.3f} (95 %: {row['low']:.3f} to {row['high']:.3f})" in texts
     assert any(text.startswith("before: ECE") for text in texts)
     assert axis.get_title() == "Reliability, 200 images of 100 groups"
     assert len(below.patches) == 2
-    alone = plots.reliability_diagram(predictions, n_resamples=20).axes[0]
-    assert [text.get_text()[:9] for text in alone.get_legend().get_texts()] == ["as it sho", "uncalibra"]
+    alone = plots.reliability_diagram(predictions, n_resamples=20).legends[0]
+    assert [text.get_text()[:9] for text in alone.get_texts()] == ["as it sho", "uncalibra"]
     assert not plt.get_fignums()

@@ -15,7 +15,7 @@ from sklearn.metrics import auc as area
 from dfdlib import DfdError, plots
 from dfdlib.evaluation import bootstrap, metrics
 from dfdlib.evaluation.tables import with_decision
-from dfdlib.images.decode import write_image
+from dfdlib.images.decode import read_image, write_image
 from dfdlib.models.decision import Decision
 
 
@@ -117,14 +117,38 @@ def test_no_texts_overlap(predictions, history):
             assert not any(box.overlaps(other) for other in boxes[:i])
 
 
-def test_grid_has_a_row_a_category_with_reals_left_of_fakes(predictions):
+def test_texts_can_be_read_on_a_page(predictions, history):
+    """At 100 dots per inch a figure fills at most 1,200 pixels, and 9 points are 12 of them."""
+    for figure in draw_all(predictions, history):
+        assert figure.get_figwidth() <= 12
+        texts = [text for text in figure.findobj(mpl.text.Text) if text.get_text()]
+        assert min(text.get_fontsize() for text in texts) >= 9
+
+
+def test_a_grid_shows_every_generator_and_each_fake_beside_its_original(predictions):
+    fakes = predictions[predictions["label"] == "fake"]
+    kinds = ["a", "b", "c", "d"]
+    many = predictions.assign(generator=None)
+    many.loc[fakes.index, "generator"] = [kinds[i // 2 % 4] for i in fakes.index]
+    figure = plots.image_grid(many, n_columns=4)
+    assert {axis.get_title() for axis in figure.axes} == {"real", *kinds}
+    pixels = {row["path"]: read_image(f"{row['root']}/{row['path']}") for _, row in many.iterrows()}
+    where = [
+        next(path for path, image in pixels.items() if np.array_equal(image, axis.images[0].get_array()))
+        for axis in figure.axes
+    ]
+    group = many.set_index("path")["group"]
+    assert all(group[real] == group[fake] for real, fake in zip(where[::2], where[1::2], strict=True))
+
+
+def test_grid_has_a_row_a_category_with_fakes_beside_reals(predictions):
     figure = plots.image_grid(predictions, n_columns=6, seed=1)
     assert len(shown(figure.axes)) == 12
     for row, category in ((figure.axes[:6], "animals"), (figure.axes[6:], "human faces")):
         assert row[0].get_ylabel() == category
         titles = [axis.get_title() for axis in row]
-        assert titles[:3] == ["real"] * 3
-        assert set(titles[3:]) <= {"splicing", "gan upsampling"}
+        assert titles[::2] == ["real"] * 3
+        assert set(titles[1::2]) <= {"splicing", "gan upsampling"}
     again, other = plots.image_grid(predictions, 6, seed=1), plots.image_grid(predictions, 6, seed=2)
     pixels = [[axis.images[0].get_array() for axis in each.axes] for each in (figure, again, other)]
     assert np.array_equal(pixels[0], pixels[1])
@@ -134,7 +158,7 @@ def test_grid_has_a_row_a_category_with_reals_left_of_fakes(predictions):
 def test_grid_without_categories_or_fakes(predictions):
     assert len(plots.image_grid(predictions.assign(category=None)).axes) == 8
     reals = plots.image_grid(predictions[predictions["label"] == "real"], n_columns=4)
-    assert [axis.get_title() for axis in reals.axes] == ["real"] * 4
+    assert [axis.get_title() for axis in reals.axes] == ["real"] * 8
 
 
 def test_grid_names_an_image_that_cannot_be_read(predictions):
@@ -167,7 +191,7 @@ def test_confusion_counts_the_true_label_in_rows(predictions):
     assert [text.get_text() for text in axis.texts] == ["11\n91.7 %", "1\n8.3 %", "2\n16.7 %", "10\n83.3 %"]
     assert [text.get_text() for text in axis.get_yticklabels()] == ["real", "fake"]
     assert axis.get_ylabel() == "true"
-    assert axis.get_title() == "87.5 % of 24 images right"
+    assert axis.get_title() == "87.5 % right (n = 24)"
 
 
 def test_confusion_of_the_category(predictions):
@@ -229,7 +253,7 @@ def test_mistakes_come_surest_first(predictions):
     ]
     expected = [f"p_fake {1 / (1 + np.exp(logit)):.3f}" for logit in (3.5, 2.9, -2.4)]
     assert [axis.get_title().split("\n")[1] for axis in axes] == expected
-    assert axes[0].get_xlabel() == "gan upsampling\n…long_file_name_0015.png"
+    assert axes[0].get_xlabel() == "gan upsampling\n…ng_file_name_0015.png"
     assert figure.get_suptitle() == "The 3 most confident of 3 mistakes in 24 images"
     assert len(shown(plots.worst_mistakes(predictions, n=2).axes)) == 2
 

@@ -28,6 +28,16 @@ def test_curves_have_a_line_a_fold_and_mark_the_best_epoch():
     assert (dots[0].get_xdata()[0], dots[0].get_ydata()[0]) == (2, 0.9)
 
 
+def test_a_small_change_does_not_look_steep():
+    flat = HISTORY.assign(train_loss=0.69, val_loss=[0.694, 0.692, 0.69], val_auc=[0.52, 0.53, 0.54])
+    left, right = plots.learning_curves(flat).axes
+    assert left.get_ylim()[0] == 0
+    assert right.get_ylim()[0] < 0.5
+    assert right.get_ylim()[1] > 1
+    low = plots.learning_curves(flat.assign(val_auc=0.2)).axes[1]
+    assert low.get_ylim()[0] < 0.2, "nothing is cut off"
+
+
 def test_scores_of_folds_show_mean_spread_and_ensemble():
     folds = pd.DataFrame({"fold": [0, 1], "auc": [0.7, 0.9]})
     figure = plots.fold_scores(folds, MODELS)
@@ -52,6 +62,8 @@ def test_finetuning_shows_both_moments_and_a_dash_where_there_is_nothing():
             "accuracy": a,
             "fake_recall": a,
             "real_recall": np.nan,
+            **{f"{name}_{end}": a for name in ("accuracy", "fake_recall") for end in ("low", "high")},
+            **dict.fromkeys(("real_recall_low", "real_recall_high"), np.nan),
         }
         for moment, a in (("before", 0.0), ("after", 0.75))
     ]

@@ -149,7 +149,7 @@ def test_the_table_that_users_read_is_written(results, predictions):
     path = results.save_predictions(predictions)
     assert path == results.out_dir / "test.csv"
     table = pd.read_csv(path, keep_default_na=False)
-    assert list(table) == list(public_table(predictions))
+    assert list(table) == [*public_table(predictions), "group"]
     assert table["prediction"].tolist() == ["real", "fake", "fake", "real"]
     assert table["confidence"].tolist() == [0.9, 0.7, 0.8, 0.8]
     assert table["true_category"].tolist() == ["animals", "", "animals", "vehicles"]
@@ -169,14 +169,3 @@ def test_missing_and_empty_files_are_named(results, predictions):
     (results.out_dir / "roc.png").touch()
     with pytest.raises(DfdError, match=r"out lacks roc\.png, metrics\.json;"):
         results.check(["test.csv", "roc.png", "metrics.json"])
-
-
-def test_contents_say_what_each_file_is(results, predictions):
-    results.save_predictions(predictions)
-    results.save_metrics(predictions, {"test": predictions})
-    results.save_figure(plt.figure(figsize=(1, 1)), "roc", n=4)
-    assert results.contents()["what"].to_dict() == {
-        "metrics.json": "metrics, settings, data and versions",
-        "roc.png": "figure; the same as .svg beside it",
-        "test.csv": "predictions of the test images",
-    }

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import nbformat
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from dfdlib import DfdError, create_detector, save_detector
 from dfdlib.cli.app import main
 from dfdlib.core import paths
+from dfdlib.evaluation.comparison import paired_bootstrap
 from dfdlib.models.decision import Decision
 from dfdlib.reports.notebooks import Executed, notebook_files, run_notebook
 from dfdlib.reports.report import Report
@@ -56,11 +58,113 @@ def test_the_page_has_every_run_and_needs_nothing_else(reports):
         assert with_interval(run.scores, "auc") in text
     assert "Model card: best_model.pt" in text
     assert "from 0.400 to 0.600" in text
-    assert '<a href="04-multitask-effv2/roc.png">' in text
+    assert '<a href="04-multitask-effv2/roc.png"' in text
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', text), "no other host"
-    assert re.findall(r'<img src="data:image/jpeg;base64,', text)
+    assert re.findall(r'<img src="data:image/webp;base64,', text)
     assert "&lt;b&gt;cats" in text
     assert "<b>cats" not in text
+
+
+def test_tables_are_folded_and_scroll_by_keyboard(reports):
+    text = build_site(reports).read_text()
+    assert "<details open" not in text
+    for table in re.findall(r"<div[^>]*>\s*<table", text):
+        assert 'tabindex="0" role="region" aria-label="' in table
+    assert "<main>" in text
+
+
+def change(folder, **entries):
+    file = folder / "metrics.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **entries}))
+
+
+def test_a_run_says_what_it_was_and_its_best_detector_stands_first(reports):
+    models = [
+        {"name": name, "n": n, "auc": auc, "low": auc - 0.1, "high": auc + 0.01}
+        for name, n, auc in (("weak", 60, 0.6), ("strong", 60, 1.0), ("on other images", 59, 1.0))
+    ]
+    settings = {"epochs": 20, "cnn_epochs": 2, "finetune_epochs": 0}
+    change(reports / "other", models=models, settings=settings)
+    change(reports / "04-multitask-effv2", settings={"epochs": 6})
+    runs = {run.name: run for run in find_runs(reports)}
+    assert [one["name"] for one in runs["other"].models] == ["strong", "weak"]
+    assert runs["other"].kind == "smoke run: 20 epochs, 2 epochs (cnn)"
+    assert runs["04-multitask-effv2"].kind == "full run: 6 epochs"
+    assert runs["04-multitask-effv2"].models[0]["auc"] == runs["04-multitask-effv2"].scores["auc"]
+    change(reports / "04-multitask-effv2", settings={})
+    assert find_runs(reports)[0].kind == "no training"
+    text = build_site(reports).read_text()
+    assert text.index('data-run="other"') < text.index('data-run="04-multitask-effv2"')
+    assert "strong, test, n = 60" in text
+
+
+def test_runs_on_the_same_images_are_compared_in_pairs(reports, predictions):
+    worse = predictions.assign(p_fake=predictions["p_fake"].sample(frac=1, random_state=0).to_numpy())
+    for name, table in (("other", predictions), ("04-multitask-effv2", worse), ("third", predictions[:40])):
+        report = Report(name, TrainConfig(), reports / name)
+        report.save_metrics(table, {"test": table})
+        report.save_predictions(table)
+    assert "group" in pd.read_csv(reports / "other" / "test.csv")
+    text = build_site(reports).read_text()
+    paired = json.loads(re.search(r"paired = (.*);", text).group(1))
+    ((names, found),) = paired.items()
+    assert names == "other 04-multitask-effv2", "the third has other images"
+    expected = paired_bootstrap(predictions, worse, "auc")
+    assert found["auc"]["difference"] == pytest.approx(expected.difference)
+    assert [found["auc"][end] for end in ("low", "high")] == pytest.approx([expected.low, expected.high])
+
+
+@pytest.fixture
+def browser():
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
+    browser, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+    if not (browser and driver):
+        pytest.skip("needs Chromium and chromedriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for argument in ("--headless", "--no-sandbox", "--disable-gpu"):
+        options.add_argument(argument)
+    page = webdriver.Chrome(service=webdriver.ChromeService(driver), options=options)
+    yield page
+    page.quit()
+
+
+def test_the_page_sorts_filters_compares_and_enlarges(reports, predictions, browser):
+    for name in ("04-multitask-effv2", "other"):
+        Report(name, TrainConfig(), reports / name).save_predictions(predictions)
+    size = {"height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {**size, "width": 390})
+    browser.get(build_site(reports).as_uri())
+
+    def names():
+        return browser.execute_script(
+            "return [...document.querySelectorAll('#runs tbody tr')].filter((row) => !row.hidden)"
+            ".map((row) => row.dataset.run)"
+        )
+
+    def run(script):
+        return browser.execute_script(script)
+
+    assert run("return document.documentElement.scrollWidth") <= 390, "nothing is cut off"
+    for order in (["04-multitask-effv2", "other"], ["other", "04-multitask-effv2"]):
+        run("document.querySelector('#runs thead button').click()")
+        assert names() == order
+    run(
+        "const box = document.getElementById('filter'); box.value = 'multi';box.dispatchEvent(new Event('input'))"
+    )
+    assert names() == ["04-multitask-effv2"]
+    assert run("return document.getElementById('other').hidden")
+    run(
+        "const box = document.getElementById('filter'); box.value = ''; box.dispatchEvent(new Event('input'))"
+    )
+    run("document.querySelectorAll('#runs input').forEach((box) => box.click())")
+    assert "paired" in run("return document.getElementById('comparison').innerText")
+    run("document.querySelector('section .figures button').click()")
+    assert run("return document.querySelector('dialog').open")
+    assert run("return document.querySelector('dialog img').alt") == "roc of 04-multitask-effv2"
+    run("document.querySelector('dialog button[value=\"0\"]').click()")
+    assert not run("return document.querySelector('dialog').open")
+    assert not browser.get_log("browser")
 
 
 def test_a_page_elsewhere_links_to_nothing_that_it_cannot_reach(reports, tmp_path):
