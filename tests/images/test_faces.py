@@ -195,4 +195,4 @@ def test_a_video_without_a_face_is_refused_or_whole(green_faces, tmp_path):
     assert follow_face(frames([[], [], []]), green_faces()) is None
     with pytest.raises(ImageError, match="shows no face"):
         read_subject(tmp_path, 3, green_faces())
-    assert [one.shape for one in read_subject(tmp_path, 3, green_faces("whole"))] == [(60, 90, 3)] * 3
+    assert [one.shape for one in read_subject(tmp_path, 3, green_faces("whole")).images] == [(60, 90, 3)] * 3
