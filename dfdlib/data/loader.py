@@ -64,15 +64,16 @@ def make_loader(
     """Return a loader of `Batch`es.
 
     Given a sampler (training), a last batch that is not full is left out: batch normalisation cannot learn from one
-    image. Worker processes, 0 for one per core, start only where images are decoded each epoch; from the cache they
-    would cost time.
+    image. Worker processes, 0 for one per core, start where images are decoded each epoch, and beside a GPU, which
+    would wait for this process; from the cache to a CPU they would cost time.
     """
+    alone = dataset.is_cached and not torch.cuda.is_available()
     return DataLoader(
         dataset,
         batch_size=batch_size,
         sampler=sampler,
         drop_last=sampler is not None and len(sampler) >= batch_size,
-        num_workers=0 if dataset.is_cached else worker_count(workers),
+        num_workers=0 if alone else min(worker_count(workers), -(-len(dataset) // batch_size)),
         collate_fn=_unchanged,
         pin_memory=torch.cuda.is_available(),
     )

@@ -69,27 +69,34 @@ def operations(config: TrainConfig) -> Operations:
     return PRESETS[config.augment]._replace(**{k: v for k, v in stated.items() if v is not None})
 
 
+class AugmentedBatch(Batch):
+    """A loaded batch, with what its further variations need."""
+
+    uniforms: Tensor
+    """float32 [B, 11] in [0, 1): the numbers that each image's variations are drawn by."""
+    share: Tensor
+    """float32 scalar: how much of each image mixup leaves."""
+
+
 class AugmentedImages(Dataset):
     """Training images as they are loaded: self-blended, cropped, degraded, in whichever process loads them."""
 
     def __init__(self, images: ImageDataset, config: TrainConfig, epoch: int = 0) -> None:
         """Vary the images of a data set as the settings say; `epoch` is set anew before each one."""
         self.images, self.epoch = images, epoch
-        self._seed, self._operations = config.seed, operations(config)
-
-    @property
-    def is_cached(self) -> bool:
-        """Whether loading costs so little that worker processes would not pay."""
-        waits = self._operations.in_loader and torch.cuda.is_available()
-        return self.images.is_cached and not waits
+        self.is_cached = images.is_cached
+        self._seed, self._mixup, self._operations = config.seed, config.mixup, operations(config)
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.images)
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
+    def __getitems__(self, indices: Sequence[int]) -> AugmentedBatch:
         """Return a batch; PyTorch's loaders call this."""
         batch = self.images.batch(indices)
+        uniforms = sample_uniforms(self._seed, self.epoch, batch["index"], _DRAWS)
+        share = mixup_share(float(uniforms[0, -1]), self._mixup)
+        batch = AugmentedBatch(**batch, uniforms=uniforms, share=torch.tensor(share))
         if not self._operations.in_loader:
             return batch
         pixels = batch["image"].movedim(-3, -1).numpy().copy()
@@ -100,7 +107,7 @@ class AugmentedImages(Dataset):
                 rng = np.random.default_rng([self._seed, self.epoch, index, 1])
                 frame[:], blended = _vary(frame, bool(fake[i] == 0), self._operations, rng)
             fake[i] = 1.0 if blended else fake[i]
-        return Batch(**{**batch, "image": torch.from_numpy(pixels).movedim(-1, -3), "fake": fake})
+        return AugmentedBatch(**{**batch, "image": torch.from_numpy(pixels).movedim(-1, -3), "fake": fake})
 
 
 def _vary(
@@ -161,22 +168,20 @@ class Augmented(NamedTuple):
 
     images: Tensor
     """uint8 or float in [0, 1], of the batch's shape."""
-    targets: tuple[tuple[float, Batch], ...]
+    targets: tuple[tuple[float | Tensor, Batch], ...]
     """What the loss is taken against: batches and their weights, of sum 1."""
 
 
-def augment(batch: Batch, epoch: int, config: TrainConfig) -> Augmented:
-    """Vary a loaded batch on its device, as the settings, the epoch and the images' positions say.
+def augment(batch: AugmentedBatch, config: TrainConfig) -> Augmented:
+    """Vary a loaded batch on its device, as the numbers that it brings say.
 
     Args:
         batch: Images [B, 3, S, S] or clips [B, T, 3, S, S], uint8; a clip's frames are varied alike.
-        epoch: Epoch, from 0.
         config: Which variations.
     """
     chances, clips = operations(config), batch["image"].shape[1:-3]
-    uniforms = sample_uniforms(config.seed, epoch, batch["index"], _DRAWS)
     images = batch["image"].flatten(0, len(clips))
-    uniforms = uniforms.repeat_interleave(clips.numel(), 0)
+    uniforms = batch["uniforms"].repeat_interleave(clips.numel(), 0)
     if chances.flip:
         images = random_flip(images, uniforms[:, 0])
     if chances.turn:
@@ -188,7 +193,7 @@ def augment(batch: Batch, epoch: int, config: TrainConfig) -> Augmented:
         images = colour_jitter(images, uniforms[:, 2:7], chances.colour_jitter)
     images = images.unflatten(0, (-1, *clips)) if clips else images
     if config.mixup:
-        return mixup(images, batch, float(uniforms[0, 10]), config.mixup)
+        return mixup(images, batch, batch["share"])
     return Augmented(images, ((1.0, batch),))
 
 
@@ -262,16 +267,19 @@ def colour_jitter(images: Tensor, uniforms: Tensor, strength: float) -> Tensor:
     return (pixels * (1 + 0.5 * shift[:, 2:])).clamp_(0, 1)
 
 
-def mixup(images: Tensor, batch: Batch, uniform: float, alpha: float) -> Augmented:
+def mixup_share(uniform: float, alpha: float) -> float:
+    """Draw from the beta distribution of mixup: the `uniform` quantile; 1 where `alpha` is 0."""
+    return float(beta.ppf(uniform, alpha, alpha)) if alpha else 1.0
+
+
+def mixup(images: Tensor, batch: Batch, share: Tensor) -> Augmented:
     """Blend a batch with its own reverse (Zhang et al. 2018, arXiv:1710.09412).
 
     Args:
         images: uint8 or float, the images or features of the batch.
         batch: What is known of them.
-        uniform: In [0, 1); says how much of each is taken.
-        alpha: Parameter of the beta distribution that the share is drawn from.
+        share: Scalar in [0, 1]: how much of each image stays.
     """
-    share = float(beta.ppf(uniform, alpha, alpha))
     pixels = unit_range(images)
-    others = Batch(**{name: tensor.flip(0) for name, tensor in batch.items()})
+    others = Batch(**{name: batch[name].flip(0) for name in Batch.__annotations__})
     return Augmented(share * pixels + (1 - share) * pixels.flip(0), ((share, batch), (1 - share, others)))

@@ -23,7 +23,7 @@ from dfdlib.models.decision import Decision
 from dfdlib.models.detector import Detector
 from dfdlib.models.fold_batchnorm import folded
 from dfdlib.models.networks import Heads
-from dfdlib.training.augment import AugmentedImages, augment, mixup, operations
+from dfdlib.training.augment import AugmentedImages, augment, mixup, mixup_share, operations
 from dfdlib.training.history import History
 from dfdlib.training.loop import BEST, LOG, calibrated_scores, check_trainable
 from dfdlib.training.losses import Losses
@@ -155,7 +155,8 @@ def _train_one_step(
     """Update the heads by one batch of features; return the three losses, float [3]."""
     features, targets = batch["image"], ((1.0, batch),)
     if config.mixup:
-        features, targets = mixup(features, batch, torch.rand(()).item(), config.mixup)
+        share = torch.tensor(mixup_share(torch.rand(()).item(), config.mixup))
+        features, targets = mixup(features, batch, share)
     logits = heads.train()(features)
     total = sum(weight * torch.stack(losses(logits, part)) for weight, part in targets)
     optimizer.zero_grad()
@@ -186,7 +187,7 @@ def _features(
             parts = []
             varied = AugmentedImages(dataset, config, view) if view else dataset
             for batch in make_loader(varied, _BATCH, workers=config.workers):
-                images = augment(batch, view, config).images if view else batch["image"]
+                images = augment(batch, config).images if view else batch["image"]
                 parts.append(network.embed(images.to(device)).float().cpu())
                 progress.update(len(images))
             computed.append(torch.cat(parts))

@@ -26,7 +26,7 @@ from dfdlib.core.errors import DfdError
 from dfdlib.core.files import alone_in, write_csv
 from dfdlib.core.machine import keep_freed_memory, versions
 from dfdlib.core.progress import Progress
-from dfdlib.data.dataset import Batch, ImageDataset
+from dfdlib.data.dataset import ImageDataset
 from dfdlib.data.loader import GroupShuffle, make_loader
 from dfdlib.data.manifest import fingerprint
 from dfdlib.evaluation import metrics
@@ -35,7 +35,7 @@ from dfdlib.evaluation.predictions import check_fit
 from dfdlib.evaluation.tables import predictions_table
 from dfdlib.models.checkpoint import load_checked, load_detector, save_checked, save_detector
 from dfdlib.models.detector import Detector
-from dfdlib.training.augment import AugmentedImages, augment
+from dfdlib.training.augment import AugmentedBatch, AugmentedImages, augment
 from dfdlib.training.history import History
 from dfdlib.training.losses import Losses
 from dfdlib.training.memory import learn_familiarity, remember
@@ -103,8 +103,6 @@ class _Run:
         keep_freed_memory()
         self.detector, self.config, self.out_dir = detector, config, out_dir
         self.train, self.val = train, val
-        self.losses = Losses.of(train, config)
-        self.val_losses = dataclasses.replace(self.losses, fake_smoothing=0.0, category_smoothing=0.0)
         freeze_stages(detector.network, config.freeze)
         self.identity = {
             **_identity(config),
@@ -117,8 +115,12 @@ class _Run:
         remember(detector, train, val)
         detector.provenance |= {"versions": versions()}
         self.unfinished = self._read_unfinished()
-        self.accelerator = Accelerator(dataloader_config=DataLoaderConfiguration(split_batches=True))
+        self.accelerator = Accelerator(
+            dataloader_config=DataLoaderConfiguration(split_batches=True, non_blocking=True)
+        )
         self.device = self.accelerator.device
+        self.losses = Losses.of(train, config, self.device)
+        self.val_losses = dataclasses.replace(self.losses, fake_smoothing=0.0, category_smoothing=0.0)
         wanted = self.unfinished["precision"] if self.unfinished else config.precision
         self.precision = choose_precision(self.device, wanted)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision.name == "fp16")
@@ -166,7 +168,7 @@ class _Run:
         for step, batch in enumerate(self.train_loader):
             self._set_learning_rate((epoch * n_steps + step) / (self.config.epochs * n_steps))
             whole = (step + 1) % self.config.accumulate == 0 or step == n_steps - 1
-            losses = self.train_one_step(epoch, batch, update=whole)
+            losses = self.train_one_step(batch, update=whole)
             sums += torch.stack(losses).detach()
             if step % 16 == 0 or step == n_steps - 1:  # reading the loss waits for the device
                 self._check_finite(sums[0], epoch, step)
@@ -179,9 +181,9 @@ class _Run:
         row["train_seconds"] = time.perf_counter() - started
         return row
 
-    def train_one_step(self, epoch: int, batch: Batch, update: bool) -> list[Tensor]:
+    def train_one_step(self, batch: AugmentedBatch, update: bool) -> list[Tensor]:
         """Add the gradients of one batch, update the weights if it is time to, and return the three losses."""
-        augmented = augment(batch, epoch, self.config)
+        augmented = augment(batch, self.config)
         with self.precision.autocast(self.device):
             logits = self.network(augmented.images)
         parts = [[w * loss for loss in self.losses(logits, part)] for w, part in augmented.targets]

@@ -21,45 +21,51 @@ class Losses:
     category_weight: float
     fake_class_weights: Tensor
     """float [2]: weights of real and fake images."""
-    category_class_weights: Tensor | None
-    """float [C]: inverse class frequencies, of mean 1 over the images."""
+    category_class_weights: Tensor
+    """float [C]: inverse class frequencies, of mean 1 over the images, or ones."""
     fake_smoothing: float = 0.0
     """Part of each real/fake target that is spread evenly over both classes."""
     category_smoothing: float = 0.0
     """Part of each category target that is spread evenly over the categories."""
 
     @classmethod
-    def of(cls, dataset: ImageDataset, config: TrainConfig) -> Losses:
+    def of(cls, dataset: ImageDataset, config: TrainConfig, device: torch.device | None = None) -> Losses:
         """Weigh the classes by their inverse frequency in the training images, if the settings say so."""
         weighted = config.balance == "weights"
         fake = _inverse_frequency(dataset.fake.long(), 2) if weighted else torch.ones(2)
         n_categories = len(dataset.categories)
-        category = _inverse_frequency(dataset.category, n_categories) if weighted and n_categories else None
+        category = (
+            _inverse_frequency(dataset.category, n_categories) if weighted else torch.ones(n_categories)
+        )
         return cls(
             config.fake_loss_weight,
             config.category_loss_weight,
-            fake,
-            category,
+            fake.to(device),
+            category.to(device),
             config.label_smoothing,
             config.category_smoothing,
         )
 
     def __call__(self, logits: Logits, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return the objective, the real/fake loss and the category loss, each a scalar."""
-        weights = self.fake_class_weights.to(logits.fake.device)[batch["fake"].long()]
+        weights = self.fake_class_weights[batch["fake"].long()]
         targets = batch["fake"] * (1 - self.fake_smoothing) + self.fake_smoothing / 2
         fake = F.binary_cross_entropy_with_logits(logits.fake, targets, weight=weights)
         category = logits.fake.new_zeros(())
-        if logits.category is not None and bool((batch["category"] >= 0).any()):
-            classes = self.category_class_weights
-            classes = classes.to(logits.category) if classes is not None else None
-            category = F.cross_entropy(
+        if logits.category is not None:
+            known, classes = batch["category"] >= 0, self.category_class_weights.to(logits.category)
+            total = F.cross_entropy(
                 logits.category,
                 batch["category"],
                 weight=classes,
                 ignore_index=-1,
                 label_smoothing=self.category_smoothing,
+                reduction="sum",
             )
+            weight = (classes[batch["category"].clamp(min=0)] * known).sum()
+            category = total / weight.clamp(
+                min=1e-6
+            )  # 0 where no category is known, and nothing is read back
         return self.fake_weight * fake + self.category_weight * category, fake, category
 
 

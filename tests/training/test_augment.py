@@ -49,7 +49,7 @@ def varied(images, epoch=0, chosen=None, **settings):
     """Return a batch as training sees it: varied while it is loaded, then on the device."""
     config = TrainConfig(**{"augment": "none", **settings})
     loaded = AugmentedImages(images, config, epoch).__getitems__(chosen or range(len(images)))
-    return augment(loaded, epoch, config)
+    return augment(loaded, config)
 
 
 EVERYTHING = {
@@ -66,10 +66,10 @@ EVERYTHING = {
 
 def test_nothing_asked_nothing_done():
     given = batch()
-    images, targets = augment(given, 0, TrainConfig(augment="none"))
+    images, ((weight, target),) = varied(Images())
     assert torch.equal(images, given["image"])
-    assert targets == ((1.0, given),)
-    assert torch.equal(varied(Images()).images, given["image"])
+    assert weight == 1
+    assert torch.equal(target["fake"], given["fake"])
 
 
 @pytest.mark.parametrize("frames", [0, 3])
@@ -165,8 +165,8 @@ def test_degrading_hits_its_share():
 
 def test_mixup_blends_images_and_targets_alike():
     given = batch()
-    images, ((share, ours), (rest, others)) = augment(given, 0, TrainConfig(augment="none", mixup=0.5))
-    assert share + rest == pytest.approx(1)
+    images, ((share, ours), (rest, others)) = varied(Images(), mixup=0.5)
+    assert float(share + rest) == pytest.approx(1)
     assert 0 < share < 1
     assert torch.equal(others["fake"], ours["fake"].flip(0))
     pixels = given["image"].float() / 255

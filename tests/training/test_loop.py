@@ -1,6 +1,7 @@
 """Training: it learns, it resumes exactly, it stops with a reason, and it does not depend on the machine."""
 
 import dataclasses
+import itertools
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dfdlib import DfdError, create_detector, fit, load_detector, predict
 from dfdlib.core.files import alone_in
@@ -18,7 +20,7 @@ from dfdlib.data.dataset import ImageDataset
 from dfdlib.data.manifest import categories_of, root_of
 from dfdlib.evaluation import metrics
 from dfdlib.models.networks import Logits
-from dfdlib.training.loop import BEST, LAST
+from dfdlib.training.loop import BEST, LAST, _Run
 from dfdlib.training.losses import Losses
 from dfdlib.training.precision import Precision
 from dfdlib.training.settings import TrainConfig
@@ -158,9 +160,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(images
 
     original = loop._Run.train_one_step
 
-    def broken(self, epoch, batch, update):
-        losses = original(self, epoch, batch, update)
-        return (losses[0] * float("nan"), *losses[1:]) if epoch == 1 else losses
+    def broken(self, batch, update):
+        losses = original(self, batch, update)
+        return (losses[0] * float("nan"), *losses[1:]) if self.augmented.epoch == 1 else losses
 
     monkeypatch.setattr(loop._Run, "train_one_step", broken)
     with pytest.raises(DfdError, match="loss is not finite at epoch 2"):
@@ -179,6 +181,32 @@ def test_patience_ends_a_run_early(images, tmp_path, monkeypatch):
     )
     _, history = train(images, tmp_path, epochs=9, patience=2)
     assert len(history) == 3
+
+
+class _Reads(TorchDispatchMode):
+    """Counts how often a number is read from a tensor: on a GPU, each waits for the device."""
+
+    def __init__(self):
+        super().__init__()
+        self.n = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.n += operation is torch.ops.aten._local_scalar_dense.default
+        return operation(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("settings", [{}, {"augment": "faces", "mixup": 0.4, "category_smoothing": 0.1}])
+def test_a_training_step_reads_nothing_back(images, tmp_path, settings):
+    config = TrainConfig(**{**SETTINGS.__dict__, "batch_size": 8, **settings})
+    run = _Run(new_detector(), images.split("train"), images.split("val"), config, tmp_path)
+    batches = list(itertools.islice(run.train_loader, 3))
+    with _Reads() as reads:
+        for batch in batches:
+            run.train_one_step(batch, update=True)
+    assert reads.n == 0
+    with _Reads() as reads:
+        run.train_one_step(batches[0], update=True)[0].item()
+    assert reads.n == 1, "the counter counts"
 
 
 @pytest.mark.parametrize("label", ["real", "fake"])
@@ -200,7 +228,7 @@ def test_tiny_splits_train(images, tmp_path):
 def test_losses_are_the_formulas():
     logits = Logits(torch.tensor([2.0, -1.0]), torch.tensor([[1.0, 0.0, 0.0], [0.0, 3.0, 0.0]]))
     batch = {"fake": torch.tensor([1.0, 0.0]), "category": torch.tensor([0, -1])}
-    losses = Losses(2.0, 0.5, torch.tensor([1.0, 3.0]), None)
+    losses = Losses(2.0, 0.5, torch.tensor([1.0, 3.0]), torch.ones(3))
     total, fake, category = losses(logits, batch)
     expected_fake = (3 * np.log1p(np.exp(-2.0)) + np.log1p(np.exp(-1.0))) / 2
     expected_category = -np.log(np.exp(1) / (np.exp(1) + 2))

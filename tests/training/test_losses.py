@@ -32,10 +32,10 @@ def test_class_weights_undo_imbalance(images):
 def test_label_smoothing_moves_the_targets():
     logits = Logits(torch.tensor([2.0]), None)
     batch = {"fake": torch.tensor([1.0]), "category": torch.tensor([-1])}
-    _, smooth, _ = Losses(1.0, 0.0, torch.ones(2), None, fake_smoothing=0.2)(logits, batch)
+    _, smooth, _ = Losses(1.0, 0.0, torch.ones(2), torch.ones(2), fake_smoothing=0.2)(logits, batch)
     assert float(smooth) == pytest.approx(0.9 * np.log1p(np.exp(-2)) + 0.1 * np.log1p(np.exp(2)), rel=1e-5)
     logits = Logits(torch.tensor([2.0]), torch.tensor([[3.0, 0.0]]))
     batch = {"fake": torch.tensor([1.0]), "category": torch.tensor([0])}
-    _, plain, smooth = Losses(1.0, 1.0, torch.ones(2), None, category_smoothing=0.2)(logits, batch)
+    _, plain, smooth = Losses(1.0, 1.0, torch.ones(2), torch.ones(2), category_smoothing=0.2)(logits, batch)
     assert float(plain) == pytest.approx(np.log1p(np.exp(-2)), rel=1e-5)
     assert float(smooth) == pytest.approx(0.9 * np.log1p(np.exp(-3)) + 0.1 * np.log1p(np.exp(3)), rel=1e-5)
