@@ -68,12 +68,14 @@ def make_loader(
     would wait for this process; from the cache to a CPU they would cost time.
     """
     alone = dataset.is_cached and not torch.cuda.is_available()
+    n_workers = 0 if alone else min(worker_count(workers), -(-len(dataset) // batch_size))
     return DataLoader(
         dataset,
         batch_size=batch_size,
         sampler=sampler,
         drop_last=sampler is not None and len(sampler) >= batch_size,
-        num_workers=0 if alone else min(worker_count(workers), -(-len(dataset) // batch_size)),
+        num_workers=n_workers,
+        persistent_workers=n_workers > 0,
         collate_fn=_unchanged,
         pin_memory=torch.cuda.is_available(),
     )

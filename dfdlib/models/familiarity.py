@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dfdlib.core.machine import best_device
 from dfdlib.models.networks import unit_range
 from dfdlib.models.weights import FALLBACK, SCRATCH, create_backbone
 
@@ -52,10 +53,16 @@ class ReferenceNetwork(nn.Module):
         features = self.backbone.forward_head(self.backbone.bn2(self.backbone.conv_head(maps)))
         return features, torch.cat(statistics, 1)
 
+    @torch.inference_mode()
+    def views(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Compute them on the fastest device; they come back to the CPU."""
+        device = best_device()
+        return tuple(view.cpu() for view in self.to(device)(images.to(device)))
+
 
 @functools.cache
 def reference_network() -> ReferenceNetwork | None:
-    """Return the reference network, on the CPU; None where its weights are not to be had."""
+    """Return the reference network; None where its weights are not to be had."""
     found = create_backbone(FALLBACK, "package")
     if found.origin == SCRATCH:
         return None

@@ -86,6 +86,7 @@ def judge(detector: Detector, images: Tensor, tta: Sequence[str] = (), novelty: 
     """
     check_views(tta)
     keep_freed_memory()
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # a GPU answers as a CPU does
     network = detector.network.eval()
     parts = images.split(_CPU_PART if detector.device.type == "cpu" else max(1, len(images)))
     judged = [_judge_views(network, part.to(detector.device), tta) for part in parts]
@@ -112,4 +113,4 @@ def _novelty(detector: Detector, images: Tensor, logits: Logits) -> Tensor | Non
     if detector.familiarity is None:
         return logits.novelty  # an ONNX graph says it by itself
     network = reference_network()
-    return None if network is None else detector.familiarity.novelty(network(images.cpu()))
+    return None if network is None else detector.familiarity.novelty(network.views(images))

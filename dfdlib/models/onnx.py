@@ -56,7 +56,7 @@ class _Exported(nn.Module):
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.network, self._familiarity = detector.network, detector.familiarity
-        self.reference = None if detector.familiarity is None else reference_network()
+        self.reference = None if detector.familiarity is None else reference_network().cpu()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Map images [B, 3, S, S] in [0, 1] to the outputs that there are."""

@@ -83,9 +83,18 @@ class AugmentedImages(Dataset):
 
     def __init__(self, images: ImageDataset, config: TrainConfig, epoch: int = 0) -> None:
         """Vary the images of a data set as the settings say; `epoch` is set anew before each one."""
-        self.images, self.epoch = images, epoch
-        self.is_cached = images.is_cached
+        self.images, self.is_cached = images, images.is_cached
+        self._epoch = torch.tensor(epoch).share_memory_()  # workers that live on read the next one here
         self._seed, self._mixup, self._operations = config.seed, config.mixup, operations(config)
+
+    @property
+    def epoch(self) -> int:
+        """Epoch, from 0; it can be set."""
+        return int(self._epoch)
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -235,10 +244,10 @@ def random_shift(images: Tensor, uniforms: Tensor, largest: float) -> Tensor:
     `largest` is the greatest move as a part of the side, from 0 to below 1. No pixel is resampled.
     """
     height, width = images.shape[-2:]
-    sides = torch.tensor([height, width])
-    moves = ((2 * uniforms - 1) * largest * sides).round().long().to(images.device)
-    rows = _reflected(torch.arange(height, device=images.device) + moves[:, :1], height)
-    columns = _reflected(torch.arange(width, device=images.device) + moves[:, 1:], width)
+    moves = (2 * uniforms.to(images.device) - 1) * largest
+    down, right = ((moves[:, i : i + 1] * side).round().long() for i, side in enumerate((height, width)))
+    rows = _reflected(torch.arange(height, device=images.device) + down, height)
+    columns = _reflected(torch.arange(width, device=images.device) + right, width)
     each = torch.arange(len(images), device=images.device)[:, None, None]
     moved = images.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]]
     return moved.permute(0, 3, 1, 2)

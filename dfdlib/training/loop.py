@@ -101,6 +101,7 @@ class _Run:
         self, detector: Detector, train: ImageDataset, val: ImageDataset, config: TrainConfig, out_dir: Path
     ) -> None:
         keep_freed_memory()
+        torch.backends.cudnn.deterministic = True  # a seed gives one detector
         self.detector, self.config, self.out_dir = detector, config, out_dir
         self.train, self.val = train, val
         freeze_stages(detector.network, config.freeze)

@@ -43,5 +43,5 @@ def _views(dataset: ImageDataset, n: int) -> tuple[Tensor, ...]:
     places = np.unique(np.linspace(0, len(dataset) - 1, n).round().astype(int))
     parts = []
     for start in range(0, len(places), _BATCH):
-        parts.append(reference_network()(dataset.batch(places[start : start + _BATCH])["image"]))
+        parts.append(reference_network().views(dataset.batch(places[start : start + _BATCH])["image"]))
     return tuple(torch.cat(view).clone() for view in zip(*parts, strict=True))

@@ -44,7 +44,7 @@ def train(images, out_dir, settings=SETTINGS, **changes):
 
 
 def weights(detector):
-    return {name: tensor.clone() for name, tensor in detector.network.state_dict().items()}
+    return {name: tensor.cpu().clone() for name, tensor in detector.network.state_dict().items()}
 
 
 def assert_same(ours, theirs):
