@@ -86,7 +86,7 @@ def judge(detector: Detector, images: Tensor, tta: Sequence[str] = (), novelty: 
     """
     check_views(tta)
     keep_freed_memory()
-    torch.backends.cudnn.conv.fp32_precision = "ieee"  # a GPU answers as a CPU does
+    torch.backends.cudnn.allow_tf32 = False  # a GPU answers as a CPU does
     network = detector.network.eval()
     parts = images.split(_CPU_PART if detector.device.type == "cpu" else max(1, len(images)))
     judged = [_judge_views(network, part.to(detector.device), tta) for part in parts]
