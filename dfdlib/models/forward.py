@@ -86,7 +86,8 @@ def judge(detector: Detector, images: Tensor, tta: Sequence[str] = (), novelty: 
     """
     check_views(tta)
     keep_freed_memory()
-    torch.backends.cudnn.allow_tf32 = False  # a GPU answers as a CPU does
+    if detector.device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False  # a GPU answers as a CPU does
     network = detector.network.eval()
     parts = images.split(_CPU_PART if detector.device.type == "cpu" else max(1, len(images)))
     judged = [_judge_views(network, part.to(detector.device), tta) for part in parts]
