@@ -122,15 +122,18 @@ def _with_splits(
 
 def _folds(manifest: pd.DataFrame, n: int, seed: int) -> np.ndarray:
     """Return a fold, 0 to n - 1, for each row, the same one for all rows of a group."""
-    table, splitter = manifest, StratifiedGroupKFold
+    table, splitter = manifest, StratifiedGroupKFold(n)
     if manifest["group"].nunique() > _MANY_GROUPS:
         table = manifest.sort_values(["group", *_STRATA]).drop_duplicates("group")
-        splitter = StratifiedKFold
+        splitter = StratifiedKFold(n, shuffle=True, random_state=seed)
     strata, groups = _strata(table, n), table["group"].to_numpy()
+    codes = np.unique(groups, return_inverse=True)[1]
+    order = np.argsort(np.random.RandomState(seed).permutation(codes.max() + 1))
     fold_of = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a label of fewer images than folds
-        folds = splitter(n, shuffle=True, random_state=seed).split(strata, strata, groups)
+        # Before 1.8 scikit-learn's own shuffling of groups lost their labels.
+        folds = splitter.split(strata, strata, order[codes])
         for fold, (_, held_out) in enumerate(folds):
             fold_of |= dict.fromkeys(groups[held_out], fold)
     return manifest["group"].map(fold_of).to_numpy()

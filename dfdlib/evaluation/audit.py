@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dfdlib.core.errors import DfdError
 from dfdlib.data.duplicates import FACTS, find_duplicates, image_facts, regroup
 from dfdlib.data.groups import grouping
+from dfdlib.data.splits import kfold
 from dfdlib.evaluation import metrics
 from dfdlib.evaluation.bootstrap import auc_interval
 
@@ -129,16 +130,14 @@ def leak_probe(manifest: pd.DataFrame, facts: pd.DataFrame, seed: int = 0) -> Le
         pd.concat([numbers, pd.get_dummies(facts.loc[known, "format"])], axis=1).astype(float).to_numpy()
     )
     truth = (manifest.loc[known, "label"] == "fake").to_numpy(int)
-    folds = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
     table = manifest[known].reset_index(drop=True)
+    folds = PredefinedSplit(kfold(table, 5, seed))
     best: tuple[float, float, float] = (-1.0, np.nan, np.nan)
     for model in (
         make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
         RandomForestClassifier(200, min_samples_leaf=5, random_state=seed, n_jobs=-1),
     ):
-        p_fake = cross_val_predict(
-            model, features, truth, groups=table["group"], cv=folds, method="predict_proba"
-        )
+        p_fake = cross_val_predict(model, features, truth, cv=folds, method="predict_proba")
         score = metrics.auc(truth, p_fake[:, 1])
         if score > best[0]:
             best = (score, *auc_interval(table.assign(p_fake=p_fake[:, 1], predicted="")))

@@ -126,7 +126,9 @@ def test_a_loss_that_is_not_finite_is_refused_and_leaves_the_detector_alone(imag
     monkeypatch.setattr(frozen, "_features", lambda *a: broken(*a) * float("nan"))
     with pytest.raises(DfdError, match=r"not finite at epoch 1, step 1: the learning rate 0\.01"):
         fit_frozen(detector, images.split("train"), images.split("val"), SETTINGS, tmp_path)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in detector.network.cpu().state_dict().items())
+    assert all(
+        torch.equal(tensor, before[name]) for name, tensor in detector.network.cpu().state_dict().items()
+    )
     assert not list(tmp_path.iterdir())
 
 
