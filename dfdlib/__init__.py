@@ -3,7 +3,14 @@
 `import dfdlib` is light: a room, and what it offers, is imported when it is first used.
 """
 
+import os
+
 import lazy_loader
+
+if "OMP_WAIT_POLICY" not in os.environ:
+    # A thread that waits for the others sleeps after a few microseconds. By default it spins for milliseconds, and
+    # beside a busy process an epoch takes several times as long. Read when PyTorch loads its OpenMP.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __version__ = "0.1.0"
 

@@ -28,7 +28,7 @@ PARAMETERS = {
     "fake_loss_weight": 1.0,
     "category_loss_weight": 0.3,
     "category_smoothing": 0.1,
-    "colour_jitter": 0.2,
+    "augment": "light",
     "precision": "auto",
     "robustness_images": 8,
 }
@@ -73,7 +73,7 @@ def test_a_missing_parameter_is_named():
         ("residual", 1, "True or False"),
         ("max_images", -1, "at least 0"),
         ("backbone", 18, "text"),
-        ("colour_jitter", 1.0, "below 1"),
+        ("category_smoothing", 1.0, "below 1"),
     ],
 )
 def test_a_wrong_value_is_refused(name, value, message):
