@@ -84,6 +84,7 @@ class Detector:
         fields = {name: getattr(self, name) for name in _ABOUT} | {
             "name": self.kind,
             "band": self.decision.band,
+            "real_logits": self.decision.real_logits,
             "faces": self.faces and self.faces.plain(),
         }
         return json.loads(json.dumps(fields | decision))
@@ -92,7 +93,8 @@ class Detector:
     def from_about(cls, network: nn.Module, about: Mapping[str, Any]) -> Detector:
         """Put a network and what `about` returned together again."""
         band = tuple(about["band"]) if about.get("band") else None
-        decision = Decision(about["threshold"], about["temperature"], band)
+        reals = tuple(about.get("real_logits", ()))
+        decision = Decision(about["threshold"], about["temperature"], band, reals)
         fields = {name: about[name] for name in _ABOUT if name in about}
         fields["categories"] = tuple(fields["categories"])
         fields["faces"] = Faces.from_plain(about["faces"]) if about.get("faces") else None
