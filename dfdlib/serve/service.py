@@ -32,8 +32,8 @@ from dfdlib.models.decision import UNLIKE
 from dfdlib.models.detector import Detector
 from dfdlib.models.fold_batchnorm import folded
 
-MAX_PIXELS = 40_000_000
-"""Larger uploads are refused before they are decoded."""
+MAX_PIXELS, MAX_VIDEO_PIXELS = 40_000_000, 10_000_000
+"""Larger images and frames are refused before they are decoded."""
 _SHOWN_SIDE = 640
 """Longest side of the overlay that is sent back, in pixels."""
 _HEAT_SIDE = 256
@@ -50,6 +50,7 @@ _DEMO_SET, _DEMO_SEED, _EXAMPLES = 30, 2026, (0, 1, 13, 12, 24, 25)
 """Images to try: pairs of a face, an animal and a vehicle out of a small demo set that nobody trains on."""
 _REMEMBERED = 2000
 """Verdicts that feedback can refer to."""
+_SPLITS = {"test": "test images that it had never seen", "val": "validation images that chose its settings"}
 FIGURES = ("roc", "confusion_real_fake", "learning_curves", "generators")
 """Figures of a detector's own report that the dashboard shows."""
 _ONE = pd.DataFrame({"path": ["the image"]})
@@ -145,7 +146,7 @@ class Service:
         """Take the middle one of a video's frames as its picture."""
         with _video_file(data) as file:
             try:
-                frame = read_frames(file, 3, MAX_PIXELS).images[1]
+                frame = read_frames(file, 3, MAX_VIDEO_PIXELS).images[1]
             except ImageError as error:
                 raise ImageError(str(error).replace(str(file), "the video")) from error
         png = cv2.imencode(".png", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), _FAST_PNG)[1].tobytes()
@@ -292,7 +293,7 @@ def _prediction(name: str, detector: Detector, upload: Upload) -> dict[str, Any]
             "category": row["predicted_category"],
             "category_confidence": float(row["category_confidence"]),
         }
-    if detector.faces:
+    if detector.faces and upload.video is None:
         prediction["faces"] = row["faces"]
     return prediction
 
@@ -344,21 +345,18 @@ def _card(detector: Detector, report: Mapping[str, Any] | None) -> list[str]:
         card.append(f"It was trained on {len(detector.training_digests) - held_out:,} images of {sources}.")
     if detector.limits:
         card.append(detector.limits)
-    metrics = (report or {}).get("metrics") or {}
-    split = next((name for name in ("test", "val") if metrics.get(name, {}).get("auc") is not None), None)
-    if split is None:
-        return [*card, "How good it is, its file does not say: there is no report beside it."]
-    found = metrics[split]
-    right = (
-        f" and called {100 * found['accuracy']:.0f} of 100 right" if found.get("accuracy") is not None else ""
-    )
-    unseen = (
-        "test images that it had never seen"
-        if split == "test"
-        else "validation images that chose its settings"
-    )
-    sentence = f"Of {found.get('n', 'some')} {unseen}, it ranked a fake above a real one in {100 * found['auc']:.0f} of 100 pairs{right}."
-    return [*card, f"{sentence} That says nothing of images of another kind."]
+    for split, images in _SPLITS.items():
+        try:
+            found = report["metrics"][split]
+            n, pairs, right = found["n"], 100 * found["auc"], 100 * found["accuracy"]
+        except (KeyError, TypeError):  # no report, no such split, or one class alone
+            continue
+        card.append(
+            f"On {n} {images} it called {right:.0f} of 100 right, and scored a fake above a real one in {pairs:.0f} "
+            "of 100 pairs. That says nothing of images of another kind."
+        )
+        return card
+    return [*card, "How good it is, is not known: there is no report beside its file."]
 
 
 def _pictures(image: np.ndarray, heat: np.ndarray, square: Square | None) -> tuple[str, str]:

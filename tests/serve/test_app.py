@@ -209,7 +209,7 @@ def test_a_card_says_what_is_known(files, store):
     app = create_app(Service({"net": detector}), store).test_client()
     (model,) = app.get("/models").json["models"]
     assert "It was trained on 20 images of photos." in model["card"]
-    assert model["card"][-1].startswith("How good it is, its file does not say")
+    assert model["card"][-1].startswith("How good it is, is not known")
     assert model["sha256"] is None
 
 
@@ -265,7 +265,7 @@ def test_the_description_covers_every_route(client):
 
 def test_reports_of_the_models(client, files):
     report = {
-        "metrics": {"test": {"auc": 0.9, "auc_95": [0.8, 0.95], "n": 10}},
+        "metrics": {"test": {"auc": 0.9, "auc_95": [0.8, 0.95], "accuracy": 0.8, "n": 10}},
         "data": {},
         "settings": {"a": 1},
     }
@@ -275,7 +275,7 @@ def test_reports_of_the_models(client, files):
     assert cnn["report"] is None
     assert net["report"]["metrics"]["test"]["auc"] == 0.9
     assert net["report"]["figures"] == ["roc"]
-    assert "Of 10 test images" in net["card"][-1]
+    assert net["card"][-1].startswith("On 10 test images that it had never seen it called 80 of 100 right")
     assert "in 90 of 100 pairs" in net["card"][-1]
     assert len(net["sha256"]) == 64
     assert client.get("/models/1/roc.png").mimetype == "image/png"

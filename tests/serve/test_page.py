@@ -133,7 +133,7 @@ def until(page, condition):
 
 def judge(page, photo):
     find(page, "#file").send_keys(str(photo))
-    until(page, lambda: find(page, "#shown").is_displayed() and not find(page, "#status").text)
+    until(page, lambda: find(page, "#shown").is_displayed() and find(page, "#status").text == "Done.")
 
 
 def test_both_verdicts_and_the_heatmap(page, photo):
@@ -370,3 +370,8 @@ def test_it_can_be_used_by_keyboard(page):
         ActionChains(page).send_keys(Keys.TAB).perform()
         reached.add(page.switch_to.active_element.get_attribute("id"))
     assert {"theme", "file"} <= reached
+    until(page, lambda: page.find_elements(By.CSS_SELECTOR, "#examples button"))
+    page.execute_script("document.getElementById('file').focus()")
+    ActionChains(page).send_keys(Keys.TAB, Keys.ENTER).perform()
+    until(page, lambda: find(page, "#shown").is_displayed())
+    assert find(page, "#verdict").text == "Verdict on drawn image 1"

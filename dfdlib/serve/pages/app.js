@@ -8,6 +8,7 @@ let entries = []; // one for each verdict, the newest first; the image files liv
 let current = null; // the entry that is shown
 const queue = [];
 let running = false;
+let room = 20; // entries that a reload keeps
 
 function element(tag, text = "", className = "") {
   const made = document.createElement(tag);
@@ -22,7 +23,11 @@ async function answerOf(response) {
   throw new Error(body.error || (response.status === 413 ? tooLarge() : `The server answered with status ${response.status}.`));
 }
 
-const tooLarge = () => `The file is larger than ${Math.floor(about.max_bytes / 2 ** 20)} MB, which is the most that this server takes; reduce it first.`;
+function tooLarge() {
+  const most = about.max_bytes < Infinity ? `${Math.floor(about.max_bytes / 2 ** 20)} MB, the most that this server takes` : "what this server takes";
+  return `The file is larger than ${most}; reduce it first.`;
+}
+
 const messageOf = (error) => (error instanceof TypeError ? "The server cannot be reached; is it still running?" : error.message);
 
 // Files are judged one after the other; the first of them is shown, and all are listed.
@@ -54,7 +59,8 @@ async function judge(files, truth = "") {
     }
   }
   running = false;
-  $("status").textContent = done > 1 ? `${done - problems.length} of ${done} files judged; each is in the list below.` : "";
+  $("status").textContent = done > 1 ? `${done - problems.length} of ${done} files judged; each is in the list below.`
+    : problems.length ? "" : "Done."; // read out by screen readers
   $("error").replaceChildren(...problems.map(([name, text]) => element("p", done > 1 ? `${name}: ${text}` : text)));
   $("error").hidden = !problems.length;
 }
@@ -80,6 +86,7 @@ function show(entry) {
   showSquares(answer);
   besideOrNot();
   $("caption").textContent = captionOf(answer);
+  $("of").textContent = entry.name;
   showVerdicts(entry);
   showFeedback();
   $("shown").hidden = false;
@@ -181,8 +188,9 @@ function bar(one) {
 
 // The list lives in this window alone and ends with it; without the files a reload keeps as much as there is room for.
 function keep() {
-  for (let n = entries.length; n >= 0; n--) {
-    try { sessionStorage.setItem("history", JSON.stringify(entries.slice(0, n).map((entry) => ({ ...entry, file: null })))); break; } catch { /* full */ }
+  for (; room > 0; room--) {
+    const kept = entries.slice(0, room).map((entry) => ({ ...entry, file: null }));
+    try { sessionStorage.setItem("history", JSON.stringify(kept)); break; } catch { /* full: the oldest has to go */ }
   }
   showHistory();
 }
