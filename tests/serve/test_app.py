@@ -369,7 +369,12 @@ def test_the_demo_detectors_are_trained_once(tmp_path, monkeypatch, store, photo
     notice = client.get("/models").json["notice"]
     assert all(f"{name}: {DRAWN_ALONE}" in notice for name in files)
     assert all("roc" in model["report"]["figures"] for model in client.get("/models").json["models"])
-    assert len(send(client, encoded(photo)).json["predictions"]) == 2
+    said = send(client, encoded(photo)).json["predictions"]
+    assert len(said) == 2
+    for one in said:  # 9 of 60 pairs are for validation
+        assert one["n_reals"] == 9
+        if not one["verdict"].endswith("trained on"):
+            assert 9 * one["reals_as_high"] == pytest.approx(round(9 * one["reals_as_high"]))
 
 
 def test_each_face_gets_a_verdict_and_its_place(crowd, green_faces, files, store):
