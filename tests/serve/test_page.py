@@ -294,6 +294,8 @@ def test_axe_finds_nothing_and_a_phone_cuts_nothing_off(page, photo, theme):
         )
         page.refresh()
         judge(page, photo)
+        top = page.execute_script("return document.getElementById('verdict').getBoundingClientRect().top")
+        assert -1 < top < 844 / 2, "the verdict comes into view"
         page.execute_script(axe)
         found = page.execute_async_script(
             "axe.run().then((all) => arguments[0](all.violations.map((one) => one.id)))"

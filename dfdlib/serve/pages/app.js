@@ -37,7 +37,7 @@ async function judge(files, truth = "") {
   running = true;
   const problems = [];
   let done = 0, first = true;
-  $("error").hidden = true;
+  complain([]);
   for (; queue.length; done++) {
     const { file, truth } = queue.shift(), total = done + queue.length + 1;
     $("status").textContent = total > 1 ? `Looking at ${done + 1} of ${total}…` : "Looking at it…";
@@ -61,8 +61,12 @@ async function judge(files, truth = "") {
   running = false;
   $("status").textContent = done > 1 ? `${done - problems.length} of ${done} files judged; each is in the list below.`
     : problems.length ? "" : "Done."; // read out by screen readers
-  $("error").replaceChildren(...problems.map(([name, text]) => element("p", done > 1 ? `${name}: ${text}` : text)));
-  $("error").hidden = !problems.length;
+  complain(problems.map(([name, text]) => (done > 1 ? `${name}: ${text}` : text)));
+}
+
+function complain(sentences) {
+  $("error").replaceChildren(...sentences.map((text) => element("p", text)));
+  $("error").hidden = !sentences.length;
 }
 
 async function pictureOf(file, answer) { // reduced, as a data URL; the server sends one where browsers show none
@@ -296,8 +300,12 @@ async function offerExamples() {
       picture.alt = `Drawn image ${i + 1}`;
       button.addEventListener("click", async () => {
         const truth = generator ? `${label} (${generator.replaceAll("_", " ")})` : label;
-        const data = await (await fetch(picture.src)).blob();
-        judge([new File([data], `drawn image ${i + 1}`, { type: data.type })], truth);
+        try {
+          const data = await (await fetch(picture.src)).blob();
+          judge([new File([data], `drawn image ${i + 1}`, { type: data.type })], truth);
+        } catch (error) {
+          complain([messageOf(error)]);
+        }
       });
       button.append(picture);
       item.append(button);
