@@ -71,7 +71,9 @@ def server(tmp_path_factory):
             break
         except OSError:
             time.sleep(0.1)
-    return address, store, folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DFD_DATA_DIR", str(folder))  # where the examples are drawn
+        yield address, store, folder
 
 
 @pytest.fixture(scope="module")
@@ -105,12 +107,6 @@ def photo(tmp_path_factory):
     image = cv2.resize(np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8), (160, 120))
     cv2.imwrite(str(file), image)
     return file
-
-
-@pytest.fixture(autouse=True)
-def _own_data(tmp_path_factory, monkeypatch):
-    """Keep drawn examples out of the user's data folder."""
-    monkeypatch.setenv("DFD_DATA_DIR", str(tmp_path_factory.getbasetemp() / "data"))
 
 
 @pytest.fixture(scope="module")
