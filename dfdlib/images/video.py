@@ -163,8 +163,10 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """Open a video: its container and its video stream, decoded by one thread so that damage always looks the same."""
     import av
 
+    # From 19 on PyAV reads metadata of any encoding by itself.
+    lenient = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        container = av.open(str(path), **lenient)
     except av.FFmpegError as error:
         raise ImageError(
             f"{path} cannot be opened as a video ({error.strerror}); it is damaged, or of a kind not known here."
