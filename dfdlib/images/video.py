@@ -197,9 +197,8 @@ class _Converter:
             self._graph, self._format = _conversion(frame), form
         self._graph.push(frame)
         image = self._graph.pull().to_ndarray()
-        data = next((bytes(one) for one in frame.side_data if one.type.name == "DISPLAYMATRIX"), None)
-        if data is not None:
-            a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
+        if matrix := frame.side_data.get("DISPLAYMATRIX"):
+            a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
             if abs(b) > abs(a):
                 image, a, d = image.transpose(1, 0, 2), c, b
             image = image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
