@@ -163,8 +163,10 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """Open a video: its container and its video stream, decoded by one thread so that damage always looks the same."""
     import av
 
+    # From 19 on PyAV reads metadata of any encoding by itself.
+    lenient = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        container = av.open(str(path), **lenient)
     except av.FFmpegError as error:
         raise ImageError(
             f"{path} cannot be opened as a video ({error.strerror}); it is damaged, or of a kind not known here."
@@ -195,9 +197,8 @@ class _Converter:
             self._graph, self._format = _conversion(frame), form
         self._graph.push(frame)
         image = self._graph.pull().to_ndarray()
-        data = next((bytes(one) for one in frame.side_data if one.type.name == "DISPLAYMATRIX"), None)
-        if data is not None:
-            a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
+        if matrix := frame.side_data.get("DISPLAYMATRIX"):
+            a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
             if abs(b) > abs(a):
                 image, a, d = image.transpose(1, 0, 2), c, b
             image = image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
