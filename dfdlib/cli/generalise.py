@@ -77,7 +77,8 @@ def generalise(
         found = protocols.finding(table, protocol)
         report.save_table(table, "generalise.csv")
         model = new().arguments.get("backbone", backbone)
-        report.save_figure(plots.generalisation_matrix(table), "generalise", manifest, model, finding=found)
+        figure = plots.generalisation_matrix(table)
+        report.save_figure(figure, "generalise", model=model, n=len(manifest), finding=found)
         about = {"model": model, "seeds": [config.seed + i for i in range(seeds)]}
         report.save_metrics(manifest, {}, protocol=protocol, finding=found, **about)
     return {

@@ -95,14 +95,15 @@ def _made(run: Run) -> str:
     """Return how a run was made: the command, or the notebook, the seeds, and the machine."""
     report, versions = run.report, run.report.get("versions") or {}
     seeds = report.get("seeds") or [(report.get("settings") or {}).get("seed")]
-    command = report.get("command")
+    command, seconds = report.get("command"), report.get("seconds")
     parts = [
-        f"`{command}`" if command else f"notebook {report.get('notebook')}",
+        f"`{command}`" if command else str(report.get("notebook")),
         f"seed{'s' * (len(seeds) > 1)} {', '.join(map(as_text, seeds))}",
-        f"{as_text(report.get('seconds'))} s",
-        *(f"{name} {versions.get(name)}" for name in ("machine", "torch", "commit")),
+        f"{as_text(seconds and round(seconds))} s",
+        *(f"{name} {versions.get(name)}" for name in ("torch", "commit")),
+        str(versions.get("machine")),
     ]
-    return f"- **{_name(run)}**: {'; '.join(parts)}".replace("machine ", "")
+    return f"- **{_name(run)}**: {'; '.join(parts)}"
 
 
 def _name(run: Run) -> str:

@@ -157,7 +157,7 @@ _PLANS = {"sources": _each_source, "generators": _without_each, "released": _old
 
 def _months(manifest: pd.DataFrame) -> pd.Series:
     """Return the month in which the generator of each row became public: as stated, or as the library knows it."""
-    known = manifest["generator"].map(released, na_action="ignore")
+    known = manifest["generator"].map(released, na_action="ignore").astype(object)
     months = manifest["released"].fillna(known) if "released" in manifest else known
     for stated in months.dropna().unique():
         if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])(-\d\d)?", stated):
