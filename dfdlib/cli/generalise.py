@@ -6,13 +6,18 @@ import contextlib
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
 from dfdlib.cli.learn import check_network
 from dfdlib.cli.options import Paths, require
 from dfdlib.training.settings import TrainConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dfdlib.reports.report import Report
 
 
 def generalise(
@@ -40,9 +45,8 @@ def generalise(
     Args:
         data: Folders or manifests; each is a source, called as its folder, or as its column `source` says.
         out: Folder of generalise.csv, generalise.png, metrics.json and the detectors.
-        protocol: Train on each source and test on each; leave out one generator at a time; or train on the
-            generators up to a month, as the manifest's column `released` or the library's table says, and test on newer
-            ones.
+        protocol: Train on each source and test on each; leave out one generator at a time; or train on older
+            generators and test on newer ones, by the manifest's column `released` or the library's table.
         seeds: Trainings of each part; their AUCs are averaged.
         window: Least number of generators in a period of `released`.
         max_images: Use at most this many of each source; 0 for all.
@@ -56,11 +60,8 @@ def generalise(
         config: How to train each.
     """
     require({"a data set": data})
-    switches = {"residual": residual, "stem_stride": stem_stride}
-    check_network(backbone, image_size, [weights, *switches.values()])
-    from dfdlib import plots
+    check_network(backbone, image_size, [weights, residual, stem_stride])
     from dfdlib.core import machine
-    from dfdlib.core.files import plain
     from dfdlib.data import typical_side
     from dfdlib.models.detector import create_detector
     from dfdlib.reports.report import Report
@@ -71,21 +72,30 @@ def generalise(
     with contextlib.redirect_stdout(sys.stderr):
         manifest = protocols.open_sources(data, config.seed, max_images)
         given = {"fallback": fallback, "largest_side": typical_side(manifest)}
-        given |= {} if backbone == "cnn" else switches
+        given |= {} if backbone == "cnn" else {"residual": residual, "stem_stride": stem_stride}
         new = partial(create_detector, backbone, image_size, (), pretrained, weights, **given)
         table = protocols.generalise(manifest, protocol, new, config, out, seeds, window)
-        found = protocols.finding(table, protocol)
-        report.save_table(table, "generalise.csv")
-        model = new().arguments.get("backbone", backbone)
-        figure = plots.generalisation_matrix(table)
-        report.save_figure(figure, "generalise", model=model, n=len(manifest), finding=found)
-        about = {"model": model, "seeds": [config.seed + i for i in range(seeds)]}
-        report.save_metrics(manifest, {}, protocol=protocol, finding=found, **about)
-    return {
-        "finding": found,
-        "table": str(Path(out) / "generalise.csv"),
-        "cells": plain(table.to_dict("records")),
-    }
+    model = new().arguments.get("backbone", backbone)
+    return _saved(
+        report, manifest, table, protocol, {"model": model, "seeds": [config.seed + i for i in range(seeds)]}
+    )
+
+
+def _saved(
+    report: Report, manifest: pd.DataFrame, table: pd.DataFrame, protocol: str, about: dict[str, Any]
+) -> dict[str, Any]:
+    """Write the table, its figure and `metrics.json`; return what to print."""
+    from dfdlib.core.files import plain
+    from dfdlib.plots import generalisation_matrix
+    from dfdlib.training.generalise import finding
+
+    found = finding(table, protocol)
+    report.save_table(table, "generalise.csv")
+    figure = generalisation_matrix(table)
+    report.save_figure(figure, "generalise", model=about["model"], n=len(manifest), finding=found)
+    report.save_metrics(manifest, {}, protocol=protocol, finding=found, **about)
+    csv = str(report.out_dir / "generalise.csv")
+    return {"finding": found, "table": csv, "cells": plain(table.to_dict("records"))}
 
 
 def results(folders: Paths, /, *, out: str = "") -> str:

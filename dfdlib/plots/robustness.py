@@ -96,7 +96,7 @@ def generalisation_matrix(table: pd.DataFrame) -> Figure:
         vmax=1,
         ax=axis,
         xticklabels=[f"{_shown(name)}\nn = {counts[name]:,}" for name in names["tested_on"]],
-        yticklabels=[_shown(name) for name in names["trained_on"]],
+        yticklabels=[_shown(name, 34) for name in names["trained_on"]],
         cbar_kws={"label": "AUC", "extend": "min" if table["auc"].min() < _CHANCE else "neither"},
         linewidths=1,
         linecolor="white",

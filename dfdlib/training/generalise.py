@@ -18,7 +18,7 @@ import pandas as pd
 
 from dfdlib.core.errors import DfdError, unknown
 from dfdlib.core.progress import Progress
-from dfdlib.data.dataset import ImageDataset
+from dfdlib.data.dataset import Fit, ImageDataset
 from dfdlib.data.manifest import LABELS, content_digests, root_of
 from dfdlib.data.releases import released
 from dfdlib.data.scan import open_data
@@ -222,8 +222,7 @@ def generalise(
     check_resampling(resamples, 0.95)
     if min(seeds, window) < 1:
         raise DfdError(f"`seeds` is {seeds} and `window` {window}; both must be at least 1.")
-    images = ImageDataset(manifest, new_detector(seed=config.seed).fit, workers=config.workers)
-    images = images.subset(_never_learned(images.manifest))
+    images = _readable(manifest, new_detector(seed=config.seed).fit, config.workers)
     manifest = images.manifest
     planned = plan(manifest, protocol, window)
     in_test = (manifest["split"] == "test").to_numpy()
@@ -248,13 +247,16 @@ def generalise(
     return pd.DataFrame(cells)
 
 
-def _never_learned(manifest: pd.DataFrame) -> np.ndarray:
-    """Return all but test images of which a copy is among the others, bool [N]."""
-    digests, test = content_digests(manifest), (manifest["split"] == "test").to_numpy()
+def _readable(manifest: pd.DataFrame, fit: Fit, workers: int) -> ImageDataset:
+    """Return the images that can be read, without test images of which a copy is among the others."""
+    images = ImageDataset(manifest, fit, workers=workers)
+    for error in images.unreadable["error"]:
+        Progress.write(f"left out: {error}")
+    digests, test = content_digests(images.manifest), (images.manifest["split"] == "test").to_numpy()
     copies = test & np.isin(digests, digests[~test]) & (digests != 0)
     if copies.any():
         Progress.write(f"left out: {copies.sum()} test images that are copies of training images")
-    return ~copies
+    return images.subset(~copies)
 
 
 def _cell(judged: Sequence[pd.DataFrame], resamples: int) -> dict[str, float]:
