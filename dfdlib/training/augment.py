@@ -225,7 +225,7 @@ def sample_uniforms(seed: int, epoch: int, indices: Tensor, n: int) -> Tensor:
 
 def random_flip(images: Tensor, uniforms: Tensor) -> Tensor:
     """Mirror the images [B, C, H, W] whose number in `uniforms` [B] is below one half."""
-    mirrored = (uniforms < 0.5).to(images.device).view(-1, 1, 1, 1)
+    mirrored = (uniforms < 0.5).view(-1, 1, 1, 1)
     return torch.where(mirrored, images.flip(-1), images)
 
 
@@ -234,7 +234,7 @@ def random_quarter_turn(images: Tensor, uniforms: Tensor) -> Tensor:
 
     No pixel is resampled, so that traces of manipulation stay.
     """
-    turns = (uniforms * 4).long().to(images.device).view(-1, 1, 1, 1)
+    turns = (uniforms * 4).long().view(-1, 1, 1, 1)
     half = torch.where(turns >= 2, images.flip(-1, -2), images)
     return torch.where(turns % 2 == 1, half.transpose(-1, -2).flip(-1), half)
 
@@ -245,7 +245,7 @@ def random_shift(images: Tensor, uniforms: Tensor, largest: float) -> Tensor:
     `largest` is the greatest move as a part of the side, from 0 to below 1. No pixel is resampled.
     """
     height, width = images.shape[-2:]
-    moves = (2 * uniforms.to(images.device) - 1) * largest
+    moves = (2 * uniforms - 1) * largest
     down, right = ((moves[:, i : i + 1] * side).round().long() for i, side in enumerate((height, width)))
     rows = _reflected(torch.arange(height, device=images.device) + down, height)
     columns = _reflected(torch.arange(width, device=images.device) + right, width)
@@ -270,7 +270,7 @@ def colour_jitter(images: Tensor, uniforms: Tensor, strength: float) -> Tensor:
     Returns:
         float32 [B, 3, H, W] in [0, 1], never rounded: rounding anew would leave a trace of its own.
     """
-    shift = ((2 * uniforms - 1) * strength).to(images.device)[:, :, None, None]
+    shift = ((2 * uniforms - 1) * strength)[:, :, None, None]
     pixels = images.float() / 255
     middle = pixels.mean((1, 2, 3), keepdim=True)
     pixels = (pixels - middle) * (1 + shift[:, :1]) + middle + 0.5 * shift[:, 1:2]
