@@ -58,7 +58,8 @@ def test_it_tells_and_the_library_does(path):
     for cell in code_cells(path):
         for node in ast.walk(ast.parse(source(cell))):
             assert not isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Lambda)), source(cell)
-        lengths.append(len(source(cell).splitlines()))
+        if "parameters" not in cell["metadata"]["tags"]:
+            lengths.append(len(source(cell).splitlines()))
     assert max(lengths) <= 25
     assert sorted(lengths)[len(lengths) // 2] <= 8
 

@@ -34,6 +34,7 @@ Freeze = Annotated[int, Field(ge=-1)]
 Schedule = Literal["cosine", "one-cycle", "plateau", "constant"]
 Balance = Literal["weights", "oversample", "downsample", "none"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Augment = Literal["none", "light", "forensic", "faces"]
 
 _MUST_BE = {
     "int_type": "a whole number",
@@ -112,7 +113,7 @@ class TrainConfig(Settings):
     """Learning rate of each stage of the backbone relative to the stage above it."""
     accumulate: Count = 1
     """Parts that a batch is split into; their gradients add up to one optimizer step."""
-    augment: Literal["none", "light", "forensic", "faces"] = "light"
+    augment: Augment = "light"
     """How training images are varied: a row of `augment.PRESETS`. The settings up to `self_blend` override single
     operations of it."""
     flip: bool | None = None
