@@ -142,6 +142,8 @@ class RunConfig(NotebookRun):
     """Images per optimizer step."""
     learning_rate: LearningRate
     """Peak learning rate."""
+    augment: Augment
+    """How training images are varied: a row of `training.augment.PRESETS`."""
     image_size: CountOrZero
     """Side of the square that the model sees, in pixels; 0 for what the weights were trained at, or the images' own
     size where that is smaller."""
@@ -203,7 +205,6 @@ class MultitaskRun(RunConfig):
     fake_loss_weight: Weight
     category_loss_weight: Weight
     category_smoothing: Share
-    augment: Augment
     precision: Precision
     robustness_images: CountOrZero
     """Test images to degrade step by step; 0 for all."""
@@ -217,7 +218,6 @@ class FrozenRun(RunConfig):
     """Variations of each training image whose features are computed, see `frozen.fit_frozen`."""
     patience: CountOrZero
     """Stop after this many epochs without a smaller validation loss; 0 never stops early."""
-    augment: Augment
     unfrozen_epochs: Count
     """Epochs in which the whole network trains."""
     unfrozen_learning_rate: LearningRate

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import itertools
 import json
 import re
 from pathlib import Path
@@ -34,6 +35,12 @@ def source(cell):
     return "".join(cell["source"])
 
 
+def text(path):
+    """The markdown of a notebook."""
+    cells = json.loads(path.read_text())["cells"]
+    return "\n\n".join(source(cell) for cell in cells if cell["cell_type"] == "markdown")
+
+
 def parameters(path):
     (cell,) = [cell for cell in code_cells(path) if "parameters" in cell["metadata"]["tags"]]
     return {
@@ -58,7 +65,8 @@ def test_it_tells_and_the_library_does(path):
     for cell in code_cells(path):
         for node in ast.walk(ast.parse(source(cell))):
             assert not isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Lambda)), source(cell)
-        lengths.append(len(source(cell).splitlines()))
+        if "parameters" not in cell["metadata"]["tags"]:
+            lengths.append(len(source(cell).splitlines()))
     assert max(lengths) <= 25
     assert sorted(lengths)[len(lengths) // 2] <= 8
 
@@ -80,6 +88,39 @@ def test_every_parameter_is_read_somewhere(path):
         in_run = re.search(rf"\brun(\.{name}\b|, \"{name}\")", "\n".join([told, *library]))
         in_training = name in trained and any(re.search(rf"\bconfig\.{name}\b", text) for text in library)
         assert in_run or in_training, f"`{name}` is declared and never used"
+
+
+def test_the_text_names_parameters_that_exist_and_other_values_of_them(path):
+    stated = parameters(path)
+    told = text(path)
+    set_to = re.findall(r"`(\w+) = ([^`]+)`", told)
+    names = [name for name, _ in set_to] + re.findall(r"-p (\w+)", told)
+    assert not set(names) - set(stated)
+    code = "\n".join(map(source, code_cells(path)))
+    for name in re.findall(r"`([a-z][a-z_0-9]*)`", told):
+        assert name in stated or re.search(rf"\b{name}\b", code), f"`{name}` is in the text and nowhere else"
+    tries = re.findall(r"^\d\. Set `(\w+) = ([^`]+)`.*\?", told.split("**Try this**")[1], re.MULTILINE)
+    assert 1 <= len(tries) <= 2, "one or two exercises, each of them changes one parameter and asks"
+    for name, value in tries:
+        assert type(ast.literal_eval(value)) is type(stated[name])
+        assert ast.literal_eval(value) != stated[name], f"{name} has this value anyway"
+
+
+def test_the_text_states_no_outcome_that_a_run_may_contradict(path):
+    told = re.sub(r"`[^`]*`|\([^()]*\)|95 % ", "", text(path))  # code, links and citations, the intervals
+    numbers = set(re.findall(r"\b\d+\.\d+|\d+ ?%", told))
+    assert numbers <= {"0.5", "0.8"}, "numbers of a run are printed by a cell; these two are of definitions"
+    counted = r"\b(\d+|two|three|four|five|six|eight|ten|twenty) (epochs|folds|minutes|seconds|parameters)\b"
+    assert not re.search(counted, told)
+
+
+def test_every_figure_is_followed_by_a_sentence(path):
+    cells = json.loads(path.read_text())["cells"]
+    for cell, following in itertools.pairwise(cells):
+        code = source(cell)
+        if cell["cell_type"] == "code" and "save_figure(" in code:
+            read = "print(" in code[code.rindex("save_figure(") :]
+            assert read or following["cell_type"] == "markdown", code
 
 
 def test_it_was_run_from_top_to_bottom_without_errors(path):

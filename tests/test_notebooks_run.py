@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,20 @@ def arguments(notebook, out, **parameters):
     """The arguments of Python that run a notebook."""
     options = [part for name, value in parameters.items() for part in ("-p", name, str(value))]
     return ["-m", "papermill", str(notebook), str(out), "--no-progress-bar", *options]
+
+
+def said_in(path):
+    """What the cells of an executed notebook printed."""
+    outputs = [out for cell in json.loads(path.read_text())["cells"] for out in cell.get("outputs", ())]
+    return "".join("".join(out["text"]) for out in outputs if out.get("name") == "stdout")
+
+
+def told_of_mistakes(path):
+    """The shares in the sentence under a confusion matrix: of fakes found, and of real images called fake."""
+    (found, false_alarms) = re.search(
+        r"finds? (\d+)% of \d+ fakes and calls? (\d+)% of \d+ real", said_in(path)
+    ).groups()
+    return int(found) / 100, int(false_alarms) / 100
 
 
 def draw(path, seed, fake):
@@ -95,6 +110,9 @@ def test_own_images_from_an_empty_folder(own_images, tmp_path):
     assert scores["data"]["unreadable"] == 1
     assert set(scores["metrics"]) == {"val"}, "the test images have no labels"
     assert {"auc", "eer", "ap", "accuracy", "category_accuracy", "n"} <= set(scores["metrics"]["val"])
+    val = scores["metrics"]["val"]
+    shares = val["fake_accuracy"], 1 - val["real_accuracy"]
+    assert told_of_mistakes(home / "out.ipynb") == pytest.approx(shares, abs=0.006)
     assert scores["settings"]["epochs"] == 1
     table = pd.read_csv(home / "results/test.csv")
     assert len(table) == 6
@@ -136,6 +154,11 @@ def test_the_other_notebooks_take_own_images(own_images, tmp_path, notebook, par
     scores = json.loads((home / "results/metrics.json").read_text())
     assert scores["notebook"] == notebook
     assert 0 <= scores["metrics"]["val"]["auc"] <= 1
+    aucs = {row["name"]: row["auc"] for row in scores["models"]}
+    for ahead, behind in re.findall(
+        r"^(.+) is ahead of (.+): AUC", said_in(home / "out.ipynb"), re.MULTILINE
+    ):
+        assert aucs[ahead] > aucs[behind]
     assert len(pd.read_csv(home / "results/test.csv")) == 6
 
 

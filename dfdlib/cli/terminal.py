@@ -43,16 +43,10 @@ def _frames(entries: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
 
 def _lines(entry: Mapping[str, Any]) -> dict[str, str]:
     """Return the plain values of an entry as texts by their titles, each with its interval."""
-    from dfdlib.evaluation.metrics import METRICS
-    from dfdlib.evaluation.tables import as_text
+    from dfdlib.evaluation.tables import as_texts
 
-    lines = {}
-    for key, value in entry.items():
-        low, high = entry.get(f"{key}_95") or (entry.get(f"{key}_low"), entry.get(f"{key}_high"))
-        title = METRICS[key].title if key in METRICS else key if key == "p_fake" else key.replace("_", " ")
-        if not (key.endswith(("_low", "_high", "_95")) or key in _FOR_PROGRAMS or _several(value)):
-            lines[title] = as_text(value, (low, high))
-    return lines
+    plain = {key: value for key, value in entry.items() if key not in _FOR_PROGRAMS and not _several(value)}
+    return as_texts(plain)
 
 
 def _several(value: Any) -> list[dict[str, Any]]:

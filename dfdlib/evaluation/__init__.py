@@ -26,6 +26,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "metrics_table",
             "predictions_table",
             "public_table",
+            "readable",
             "video_level",
             "with_decision",
         ],

@@ -40,7 +40,14 @@ class LeakProbe:
         """Say in words what it means."""
         found = f"AUC {self.auc:.2f} [{self.low:.2f}, {self.high:.2f}]"
         if self.low < LEAK_FROM:
-            return f"No leak found: size, format, compression and colour alone tell real from fake hardly better than chance ({found})."
+            grade, better = "No leak found", "no better than chance"
+            if self.low > 0.5:
+                grade, better = (
+                    "A weak leak at most",
+                    "a little better than chance, which a detector must beat",
+                )
+            facts = "size, format, compression and colour alone"
+            return f"{grade}: {facts} tell real from fake {better} ({found})."
         told = ", ".join(self.facts.loc[self.facts["auc"] > LEAK_FROM, "fact"].head(3)) or "their combination"
         grade = "Strong leak" if self.low >= STRONG_FROM else "Leak"
         return (

@@ -34,6 +34,15 @@ class Comparison:
     method: str
     """How interval and p-value were made."""
 
+    def reading(self, a: str, b: str) -> str:
+        """Say in a sentence which of two detectors of these names is better, where the images can tell."""
+        found = f"{a} and {b} cannot be told apart"
+        if self.low > 0 or self.high < 0:
+            found = f"{b} is {'ahead of' if self.difference > 0 else 'behind'} {a}"
+        title = metrics.METRICS[self.metric].title
+        ends = f"{self.difference:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+        return f"{found}: {title} {self.a:.3f} and {self.b:.3f}, difference {ends}, n = {self.n:,}."
+
     def __str__(self) -> str:
         """Say it in a line."""
         return (

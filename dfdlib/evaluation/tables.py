@@ -201,24 +201,37 @@ def as_text(value: Any, ends: Sequence[Any] | None = None) -> str:
     return f"{text} [{ends[0]:.3f}, {ends[1]:.3f}]" if known else text
 
 
+def as_texts(entry: Mapping[str, Any]) -> dict[str, str]:
+    """Return the values of an entry as texts by their plain names, each with its interval.
+
+    The interval of `x` is `x_95`, or `x_low` and `x_high`; of `auc` also `low` and `high`, as in `auc_table`.
+    """
+    entry = {f"auc_{key}" if key in ("low", "high") else key: value for key, value in entry.items()}
+    texts = {}
+    for key, value in entry.items():
+        if not key.endswith(("_low", "_high", "_95")):
+            ends = entry.get(f"{key}_95") or (entry.get(f"{key}_low"), entry.get(f"{key}_high"))
+            plain = key if key == "p_fake" else key.replace("_", " ")
+            texts[metrics.METRICS[key].title if key in metrics.METRICS else plain] = as_text(value, ends)
+    return texts
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table as people read it: rows by name, plain column names, values with their intervals."""
+    numbered = pd.api.types.is_integer_dtype(table.index)
+    named = table if numbered else table.rename_axis(" ").reset_index()
+    texts = pd.DataFrame(map(as_texts, named.to_dict("records")))
+    return texts.set_index(texts.columns[0]).rename_axis(None)
+
+
 def metrics_table(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Put the metrics of several predictions tables side by side, each with its 95 % interval, and n."""
     columns = {}
     for name, table in judged.items():
         if table["label"].notna().any():
-            rows = bootstrap.bootstrap_metrics(table).itertuples()
-            shown = {
-                metrics.METRICS[row.Index].title: as_text(row.value, (row.low, row.high)) for row in rows
-            }
             scores = metrics.binary_metrics(table)
-            counts = {
-                "threshold": as_text(scores["threshold"]),
-                "n": scores["n"],
-                "n, fake": scores["n_fake"],
-            }
-            if scores.get("n_category"):
-                shown["category accuracy"] = as_text(scores["category_accuracy"])
-            columns[name] = shown | counts
+            counts = {key: scores.get(key) for key in ("category_accuracy", "threshold", "n", "n_fake")}
+            columns[name] = as_texts(bootstrap.with_ends(bootstrap.bootstrap_metrics(table)) | counts)
     return pd.DataFrame(columns)
 
 

@@ -41,11 +41,6 @@ class CrossValidation:
     histories: list[pd.DataFrame]
     """The history of each fold, see `loop.fit`."""
 
-    def summary(self) -> pd.DataFrame:
-        """Return mean, standard deviation, smallest and largest of each metric over the folds."""
-        scores = self.folds.set_index("fold").drop(columns=["best_epoch", "epochs", "n", "n_fake"])
-        return scores.agg(["mean", "std", "min", "max"]).T
-
 
 def cross_validate(
     new_detector: Callable[..., Detector],

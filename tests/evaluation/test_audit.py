@@ -1,12 +1,13 @@
 """The audit finds what it is shown, and nothing where there is nothing."""
 
 import cv2
+import pandas as pd
 import pytest
 from smooth_pictures import picture, save
 
 from dfdlib import DfdError
 from dfdlib.data.scan import scan_images
-from dfdlib.evaluation.audit import audit_images
+from dfdlib.evaluation.audit import LeakProbe, audit_images
 
 
 @pytest.fixture
@@ -23,6 +24,12 @@ def test_a_clean_folder_is_clean(folder):
     assert found.probe.low < 0.55
     assert "No leak found" in found.verdicts()[-1]
     assert list(found.manifest["group"]) == list(scan_images(folder)["group"])
+
+
+def test_a_probe_better_than_chance_is_not_called_chance():
+    facts = pd.DataFrame({"fact": ["bytes"], "auc": [0.54]})
+    assert LeakProbe(0.55, 0.49, 0.57, facts).verdict().startswith("No leak found")
+    assert LeakProbe(0.55, 0.53, 0.57, facts).verdict().startswith("A weak leak at most")
 
 
 def test_exact_and_near_duplicates_are_found_and_grouped(folder):

@@ -131,6 +131,15 @@ def test_tables_of_different_images_are_refused():
         paired_bootstrap(a, b, n_resamples=0)
 
 
+def test_a_comparison_says_who_is_ahead_where_the_images_tell():
+    a, b = tables(300, better=4)
+    assert paired_bootstrap(a, b).reading("one", "two").startswith("two is ahead of one: AUC 0.")
+    assert paired_bootstrap(b, a).reading("two", "one").startswith("one is behind two: AUC 0.")
+    assert "one and two cannot be told apart" in paired_bootstrap(a, a).reading("one", "two")
+    fakes = [table[table["label"] == "fake"] for table in (a, b)]
+    assert "one and two cannot be told apart" in paired_bootstrap(*fakes).reading("one", "two")
+
+
 def test_a_comparison_reads_aloud():
     text = str(
         Comparison("accuracy", 0.8125, 0.6875, -0.125, -0.24, -0.002, 0.077, 64, "paired group bootstrap")

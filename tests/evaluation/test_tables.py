@@ -226,7 +226,7 @@ def test_the_table_of_metrics_shows_the_interval(predictions):
     table = tables.metrics_table({"val": predictions})["val"]
     low, high = bootstrap.auc_interval(predictions)
     assert table["AUC"] == f"0.750 [{low:.3f}, {high:.3f}]"
-    assert table["n"] == 4
+    assert table["n"] == "4"
     assert table["accuracy on fakes"] == "0.500 [0.000, 1.000]"
     assert tables.as_text(0.00002) == "2.0e-05"
     assert tables.as_text(float("nan")) == tables.as_text(None) == "–"
@@ -243,6 +243,17 @@ def test_the_table_of_aucs_is_their_interval(predictions):
     assert table.loc["one", ["auc", "accuracy", "n"]].tolist() == [0.75, 0.5, 4]
     assert table.loc["two", ["auc", "accuracy"]].tolist() == [1, 1]
     assert tuple(table.loc["one", ["low", "high"]]) == bootstrap.auc_interval(predictions)
+
+
+def test_a_readable_table_has_plain_names_and_intervals(predictions):
+    table = tables.readable(tables.auc_table({"one": predictions, "two": predictions}))
+    low, high = bootstrap.auc_interval(predictions)
+    assert list(table.index) == ["one", "two"]
+    assert list(table) == ["n", "AUC", "accuracy"]
+    assert table.loc["two"].tolist() == ["4", f"0.750 [{low:.3f}, {high:.3f}]", "0.500"]
+    families = tables.readable(bootstrap.by_generator(predictions.assign(generator="gan")))
+    assert families.loc["gan", "AUC"] == f"0.750 [{low:.3f}, {high:.3f}]"
+    assert "mean p fake" in families
 
 
 def test_the_classification_table_agrees_with_scikit_learn(predictions):

@@ -23,6 +23,7 @@ SETTINGS = {
     "epochs": 1,
     "batch_size": 8,
     "learning_rate": 1e-3,
+    "augment": "light",
     "image_size": 64,
     "faces": "",
     "backbone": "resnet18",

@@ -14,6 +14,7 @@ PARAMETERS = {
     "epochs": 1,
     "batch_size": 8,
     "learning_rate": 1e-3,
+    "augment": "light",
     "image_size": 64,
     "faces": "",
     "backbone": "resnet18",
@@ -28,7 +29,6 @@ PARAMETERS = {
     "fake_loss_weight": 1.0,
     "category_loss_weight": 0.3,
     "category_smoothing": 0.1,
-    "augment": "light",
     "precision": "auto",
     "robustness_images": 8,
 }
@@ -74,6 +74,7 @@ def test_a_missing_parameter_is_named():
         ("max_images", -1, "at least 0"),
         ("backbone", 18, "text"),
         ("category_smoothing", 1.0, "below 1"),
+        ("augment", "forensics", "did you mean `forensic`"),
     ],
 )
 def test_a_wrong_value_is_refused(name, value, message):
