@@ -98,7 +98,7 @@ def test_frames_of_a_row_are_averaged():
     pixels = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
     rows = pd.DataFrame({"path": ["a", "b"]})
     alone = judge(detector, pixels)
-    (table,) = judge_rows([detector], [DecodedRows(rows, {detector.fit: pixels}, [2, 3])])
+    (table,) = judge_rows([detector], [DecodedRows(rows, {detector.fit: pixels}, {detector.fit: [2, 3]})])
     expected = [alone.fake[:2].mean().item(), alone.fake[2:].mean().item()]
     assert table["logit"].tolist() == pytest.approx(expected, abs=1e-5)
     category = alone.category[2:].mean(0).softmax(0)

@@ -26,7 +26,9 @@ def test_settings_are_read_and_say_what_they_are():
         assert str(parse_fit(text)) == text
 
 
-@pytest.mark.parametrize("text", ["", "tile", "crop, most=3", "tiles, top=2", "tiles, most=x", "tiles, size=3"])
+@pytest.mark.parametrize(
+    "text", ["", "tile", "crop, most=3", "tiles, top=2", "tiles, most=x", "tiles, size=3"]
+)
 def test_unknown_words_are_refused(text):
     with pytest.raises(DfdError, match="unknown word in `fit`"):
         parse_fit(text)
@@ -86,7 +88,11 @@ def test_a_small_image_is_continued_by_its_mirror_image():
         ((20, 90), Native(), "the middle 32 × 20 pixels"),
         ((20, 30), Native(), "the whole picture"),
         ((60, 90), Native(tiles=True), "12 overlapping squares, the whole picture"),
-        ((60, 90), Native(tiles=True, most=2), "2 overlapping squares, the whole picture, reduced to 48 × 32 pixels"),
+        (
+            (60, 90),
+            Native(tiles=True, most=2),
+            "2 overlapping squares, the whole picture, reduced to 48 × 32 pixels",
+        ),
     ],
 )
 def test_what_is_judged_is_said(shape, part, said):
