@@ -270,7 +270,10 @@ def test_a_splice_at_the_edge_of_a_wide_photograph_is_found_by_tiles_alone(wide)
         found, (left, top, side) = explain_picture(tiles, picture)
         row, column = peak(found.heatmap[0])
         assert (left, top, side) == (0, 0, 320) == (0, 0, len(found.heatmap[0]))
-        near = slice(max(row - 1, 0), row + 2), slice(column - 1, column + 2)  # the filter reaches a pixel further
+        near = (
+            slice(max(row - 1, 0), row + 2),
+            slice(column - 1, column + 2),
+        )  # the filter reaches a pixel further
         assert (read_image(root_of(wide) / mask)[near] > 127).any()
         assert float(found.logits.fake[0]) > 0
         shown = overlay(picture.pixels, found.heatmap[0], 1.0, (left, top, side))
