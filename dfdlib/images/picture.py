@@ -212,11 +212,19 @@ def overlay(
         uint8 [H, W, 3], RGB; unchanged outside the square, which the detector did not see.
     """
     shown = image.copy()
-    left, top, side = square or centre_square(*image.shape[:2])
-    rows, columns = part_inside((left, top, side), *image.shape[:2])
-    scaled = cv2.resize(heatmap.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
-    scaled = scaled[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-    levels = (scaled.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    seen, heat = place_heatmap(heatmap, *image.shape[:2], square)
+    levels = (heat.clip(0, 1) * 255 + 0.5).astype(np.uint8)
     colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
-    shown[rows, columns] = cv2.addWeighted(shown[rows, columns], 1 - opacity, colours, opacity, 0)
+    shown[seen] = cv2.addWeighted(shown[seen], 1 - opacity, colours, opacity, 0)
     return shown
+
+
+def place_heatmap(
+    heatmap: np.ndarray, height: int, width: int, square: Square | None = None
+) -> tuple[tuple[slice, slice], np.ndarray]:
+    """Return the rows and columns of an image that a heatmap covers, see `overlay`, and the heat there, float32 [h, w]."""
+    left, top, side = square or centre_square(height, width)
+    rows, columns = part_inside((left, top, side), height, width)
+    scaled = cv2.resize(heatmap.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
+    inside = scaled[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    return (rows, columns), inside
