@@ -2,7 +2,7 @@
 
 Forges the photographs of a folder that are large enough (`forge_folder`, families that touch a region), trains a
 detector that looks at the fitted middle square (`resize`) and one that looks at native squares, the same way on the
-same pairs, and judges both on the test part: AUC, and where the heatmaps of its fakes point, against the masks. Maps
+same pairs (its squares of fakes hold some of the region; not so with `--blind`), and judges both on the test part: AUC, and where the heatmaps of its fakes point, against the masks. Maps
 and masks are compared over the whole photograph; what a detector did not look at has no heat. `forge_folder` puts
 regions about the middle, so a hill there (`centre`) points well without looking.
 """
@@ -22,7 +22,7 @@ import pandas as pd
 from _paired import machine, scratch, show, use_cores
 from PIL import Image
 
-from dfdlib import create_detector, fit, forge_folder, predict
+from dfdlib import DfdError, create_detector, fit, forge_folder, predict
 from dfdlib.data.dataset import ImageDataset
 from dfdlib.data.manifest import files_of
 from dfdlib.evaluation.comparison import paired_bootstrap
@@ -63,6 +63,10 @@ def forge(options: argparse.Namespace, folder: Path) -> pd.DataFrame:
     print(
         f"{len(found)} photographs, {large} taken of those with {options.min_side} pixels or more on their longer side"
     )
+    if large < 2:
+        raise DfdError(
+            f"{options.photos} has fewer than two such photographs; name others, or lower --min-side."
+        )
     settings = {"families": FAMILIES, "longest_side": options.longest_side, "workers": 1}
     return forge_folder(folder / "photos", folder / "forged", options.seed, **settings)
 
@@ -71,7 +75,7 @@ def train(options: argparse.Namespace, table: pd.DataFrame, text: str, folder: P
     """Train a detector that looks at what `text` says."""
     settings = {"pretrained": options.pretrained, "seed": options.seed, "native": parse_fit(text)}
     detector = create_detector(options.backbone, options.size, **settings)
-    images = ImageDataset(table, detector.fit)
+    images = ImageDataset(table.drop(columns="mask") if options.blind else table, detector.fit)
     config = TrainConfig(
         epochs=options.epochs, batch_size=16, learning_rate=options.learning_rate, seed=options.seed
     )
@@ -115,6 +119,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--pretrained", default="auto")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument(
+        "--blind", action="store_true", help="draw training squares without knowing the masks"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cores", type=int, default=1, help="cores to use; 0 for all")
     options = parser.parse_args(arguments)

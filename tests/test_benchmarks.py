@@ -168,5 +168,5 @@ def test_tiles_are_judged_beside_the_middle_square(wide, capsys, monkeypatch):
     ]
     assert "8 photographs, 8 taken of those with 300 pixels" in printed
     assert all(re.fullmatch(r"[01]\.\d{3}( \[.*\])?|1\.0e.*", cell) for row in rows[8:] for cell in row[2:])
-    with pytest.raises(DfdError, match="holds no image"):
+    with pytest.raises(DfdError, match="fewer than two such photographs; name others"):
         benchmark.main([str(Path(wide["root"][0]) / "real"), *tiny.replace("300", "400").split()])
