@@ -73,8 +73,7 @@ def train(
     machine.setup(config.seed)
     manifest = open_data(data, config.seed, max_images) if data else demo_manifest()
     given = {"fallback": fallback, "largest_side": typical_side(manifest), "faces": parse_faces(faces)}
-    given["native"] = parse_fit(fit)
-    given |= {} if backbone == "cnn" else switches
+    given |= {"native": parse_fit(fit)} | ({} if backbone == "cnn" else switches)
     first = backbone, image_size, categories_of(manifest), pretrained, weights, config.seed
     detector = create_detector(*first, **given)
     images = ImageDataset(manifest, detector.fit, detector.categories, config.workers)
