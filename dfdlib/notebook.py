@@ -85,8 +85,8 @@ StemStride = CountOrZero
 class NotebookRun(Settings):
     """Settings that a notebook's parameter cell states; the fields have no defaults of their own."""
 
-    data_dir: str
-    """Folder of images, or a manifest CSV; empty for the demo set."""
+    data_dir: str | list[str]
+    """Folder of images, or a manifest CSV; several as a list or `a,b`; empty for the demo set."""
     out_dir: str
     """Folder of the results; empty for `reports/<notebook>/`."""
 

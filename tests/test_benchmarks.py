@@ -78,7 +78,7 @@ def test_every_benchmark_that_times_in_turns_is_tested():
     timed = {
         file.stem for file in BENCHMARKS.glob("*.py") if "from _paired" in file.read_text(encoding="utf-8")
     }
-    assert timed - {"same_auc", "tiles"} == set(TINY)
+    assert timed - {"same_auc", "tiles", "gpu"} == set(TINY)  # the last one needs a GPU
 
 
 def test_the_fast_loop_is_judged_beside_the_usual_one(capsys, monkeypatch):

@@ -43,7 +43,7 @@ def train(
 
     Args:
         out: Folder of the results.
-        data: Folder of images or manifest; the demo set when not given.
+        data: Folder of images or manifest, or several as a,b; the demo set when not given.
         backbone: Any timm model, or cnn.
         image_size: Side of the input in pixels; 0 for what the weights were trained at, or the images' own size.
         pretrained: ImageNet weights where they can be had, or none.
@@ -106,7 +106,7 @@ def evaluate(
 
     Args:
         model: Again for several.
-        data: Again for several data sets.
+        data: Again for several data sets; of a,b the metrics of both together and of each.
         ensemble: Judge the models together.
         split: By default test where there is one.
         tta: Average over views: flip, turn, crop, shrink.
@@ -115,6 +115,7 @@ def evaluate(
     """
     require({"--model": model, "--data": data})
     from dfdlib.core.files import safe_table
+    from dfdlib.evaluation.metrics import parts
     from dfdlib.evaluation.predictions import predict, predict_ensemble
 
     detectors = dict(
@@ -134,7 +135,11 @@ def evaluate(
         for name, table in judged.items():
             asked = detectors.values() if ensemble else [detectors[name]]
             known = all(detector.training_digests is not None for detector in asked)
-            rows.append({"detector": name, "data": str(path), **_scores(table, known)})
+            about = {"detector": name, "data": path}
+            rows.append(about | _scores(table, known))
+            _warn(rows[-1])
+            several = parts(table, "source") if "source" in table else ()
+            rows += [about | {"source": source} | _scores(part, known) for source, part, _ in several]
     if out:
         import pandas as pd
 
@@ -145,27 +150,34 @@ def evaluate(
 
 
 def _scores(predictions: pd.DataFrame, known: bool) -> dict[str, Any]:
-    """Return the metrics of a predictions table with their intervals, and warn of images that were learned.
+    """Return the metrics of a predictions table with their intervals, and the number of images that were learned.
 
     Args:
         predictions: See `predictions.predict`.
         known: Whether the detectors know their training images; an ONNX graph does not.
     """
-    import numpy as np
-
     from dfdlib.evaluation import bootstrap, metrics
 
     scores = metrics.binary_metrics(predictions)
     scores |= bootstrap.with_ends(bootstrap.bootstrap_metrics(predictions))
-    lacking = [metrics.METRICS[name].title for name in metrics.METRICS if np.isnan(scores[name])]
+    seen = int(predictions.loc[predictions["label"].notna(), "in_training"].sum())
+    return scores | {"n_seen": seen if known else None}
+
+
+def _warn(scores: dict[str, Any]) -> None:
+    """Say what must be known of scores: which there are not, and whether images were learned."""
+    import numpy as np
+
+    from dfdlib.evaluation.metrics import METRICS
+
+    lacking = [metric.title for name, metric in METRICS.items() if np.isnan(scores[name])]
     if lacking:
         print(f"note: with images of one label alone, there is no {', '.join(lacking)}", file=sys.stderr)
-    seen = int(predictions.loc[predictions["label"].notna(), "in_training"].sum())
-    if seen:
-        print(f"warning: {seen} of {scores['n']} images were seen in training or validation", file=sys.stderr)
-    if not known:
+    if scores["n_seen"] is None:
         print("warning: this model does not say which images it was trained on", file=sys.stderr)
-    return scores | {"n_seen": seen if known else None}
+    elif scores["n_seen"]:
+        seen = f"{scores['n_seen']} of {scores['n']} images"
+        print(f"warning: {seen} were seen in training or validation", file=sys.stderr)
 
 
 def calibrate(

@@ -27,15 +27,26 @@ class GroupShuffle(Sampler):
         Args:
             dataset: The images.
             seed: Draws the order.
-            balance: `oversample`, `downsample` or anything else for neither.
+            balance: `oversample` or `downsample`: as many real as fake images. Where there are several sources, each
+                gives the same share of a label's images, and of these each of its generators, unless it is `none`;
+                images are repeated, or left out until another epoch, as that takes.
             batch_size: The images of an epoch are cut to whole batches, unless there is less than one.
         """
         self._codes = pd.factorize(dataset.manifest["group"])[0]
-        self._classes = [np.flatnonzero(dataset.fake.numpy() == label) for label in (0, 1)]
+        classes = [np.flatnonzero(dataset.fake.numpy() == label) for label in (0, 1)]
         self._seed, self.epoch = seed, 0
-        sizes = [len(members) for members in self._classes]
-        self._size = {"oversample": max(sizes), "downsample": min(sizes)}.get(balance)
-        drawn = len(self._codes) if self._size is None else 2 * self._size
+        sizes = [len(members) for members in classes]
+        size = {"oversample": max(sizes), "downsample": min(sizes)}.get(balance)
+        several = (
+            balance != "none" and "source" in dataset.manifest and dataset.manifest["source"].nunique() > 1
+        )
+        columns = ["source", "generator"] if several else []
+        self._draws = [
+            draw
+            for members in (classes if several or size is not None else ())
+            for draw in _even(dataset.manifest, members, columns, size or len(members))
+        ]
+        drawn = sum(n for _, n in self._draws) or len(self._codes)
         self._length = drawn - drawn % batch_size or drawn
 
     def __len__(self) -> int:
@@ -47,15 +58,32 @@ class GroupShuffle(Sampler):
         rng = np.random.default_rng([self._seed, self.epoch])
         order = rng.permutation(self._codes.max() + 1)
         chosen = np.arange(len(self._codes))
-        if self._size is not None:
-            chosen = np.concatenate([self._draw(members, rng) for members in self._classes])
+        if self._draws:
+            chosen = np.concatenate([_draw(members, n, rng) for members, n in self._draws])
         places = np.lexsort((rng.random(len(chosen)), order[self._codes[chosen]]))[: self._length]
         return iter(chosen[places].tolist())
 
-    def _draw(self, members: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Draw `_size` of the members: each once before any is repeated."""
-        rounds = -(-self._size // len(members))
-        return np.concatenate([rng.permutation(members) for _ in range(rounds)])[: self._size]
+
+def _even(
+    manifest: pd.DataFrame, members: np.ndarray, columns: list[str], n: int
+) -> list[tuple[np.ndarray, int]]:
+    """Return parts of the members, one for each value of the first column, of these of the second, …, and how
+    many to draw of each: all as many as can be, `n` together."""
+    if not columns:
+        return [(members, n)]
+    codes = pd.factorize(manifest[columns[0]].iloc[members].fillna(""), sort=True)[0]
+    shares = np.diff(np.linspace(0, n, codes.max(initial=-1) + 2).round().astype(int))
+    return [
+        draw
+        for code, share in enumerate(shares)
+        for draw in _even(manifest, members[codes == code], columns[1:], int(share))
+    ]
+
+
+def _draw(members: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw `n` of the members: each once before any is repeated."""
+    rounds = -(-n // len(members))
+    return np.concatenate([members[:0], *(rng.permutation(members) for _ in range(rounds))])[:n]
 
 
 def make_loader(

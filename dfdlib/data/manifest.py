@@ -147,14 +147,15 @@ def _require_root(manifest: pd.DataFrame) -> None:
 
 
 def subsample(manifest: pd.DataFrame, max_images: int, seed: int = 0) -> pd.DataFrame:
-    """Draw at most `max_images` images, even over label and category; 0 takes all.
+    """Draw at most `max_images` images, even over label, source and category; 0 takes all.
 
-    Each split keeps its share. Groups are taken whole as long as they fit. Fewer than one image for each split and label (and category,
-    where the number allows) are never drawn, so that no class vanishes.
+    Each split keeps its share. Groups are taken whole as long as they fit. Fewer than one image for each split and label
+    (and source and category, where the number allows) are never drawn, so that no class vanishes.
     """
     if not max_images or len(manifest) <= max_images:
         return manifest
-    keys = [manifest[name].fillna("") for name in ("split", "label", "category")]
+    names = [name for name in ("split", "label", "source", "category") if name in manifest]
+    keys = [manifest[name].fillna("") for name in names]
     strata = pd.MultiIndex.from_arrays(keys).factorize(sort=True)[0]
     if strata.max() >= max_images:
         strata = pd.MultiIndex.from_arrays(keys[:2]).factorize(sort=True)[0]

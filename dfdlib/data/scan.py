@@ -17,6 +17,7 @@ from dfdlib.data.groups import sources_of, tie
 from dfdlib.data.layouts import LABEL_WORDS, SILENT_WORDS, SPLIT_WORDS, Folder, Place, read_places
 from dfdlib.data.manifest import COLUMNS, LABELS, leaves_root, prepare, read_manifest
 from dfdlib.data.sidecars import SIDECARS, Sidecars
+from dfdlib.data.sources import DataDir, data_dirs, join
 from dfdlib.images.decode import IMAGE_SUFFIXES
 from dfdlib.images.video import VIDEO_SUFFIXES, natural_order
 
@@ -117,16 +118,17 @@ def count_skipped(root: str | Path) -> dict[str, int]:
 
 
 def open_data(
-    data_dir: str | Path,
+    data_dir: DataDir,
     seed: int = 0,
     max_images: int = 0,
     labels: Mapping[str, str] | None = None,
     videos: bool = False,
 ) -> pd.DataFrame:
-    """Return the manifest of a data set, with all splits, checked.
+    """Return the manifest of a data set, or of several together, with all splits, checked.
 
     Args:
-        data_dir: A folder of images, a folder with a `manifest.csv`, or a manifest file.
+        data_dir: A folder of images, a folder with a `manifest.csv`, or a manifest file; for several, see
+            `sources.join`, a list or `a,b,c`.
         seed: Draws the splits that the data set does not state, and the sample.
         max_images: Use at most so many images, see `subsample`; 0 for all.
         labels: See `scan_images`.
@@ -140,21 +142,22 @@ def open_data(
 
 
 def open_raw(
-    data_dir: str | Path,
+    data_dir: DataDir,
     labels: Mapping[str, str] | None = None,
     require_labels: bool = True,
     videos: bool = False,
 ) -> pd.DataFrame:
-    """Return the manifest of a folder or a file as it stands, with the splits that it states or none."""
-    data_dir = Path(data_dir)
-    file = data_dir if data_dir.suffix == ".csv" else data_dir / "manifest.csv"
-    if file.is_file():
-        return read_manifest(file)
-    return (
-        scan_videos(data_dir, labels)
-        if videos and has_videos(data_dir)
-        else scan_images(data_dir, labels, require_labels)
-    )
+    """Return the manifest of folders or files as they stand, with the splits that they state or none."""
+
+    def read(place: Path) -> pd.DataFrame:
+        file = place if place.suffix == ".csv" else place / "manifest.csv"
+        if file.is_file():
+            return read_manifest(file)
+        if videos and has_videos(place):
+            return scan_videos(place, labels)
+        return scan_images(place, labels, require_labels)
+
+    return join([read(place) for place in data_dirs(data_dir)])
 
 
 def _checked_labels(labels: Mapping[str, str]) -> dict[str, str]:

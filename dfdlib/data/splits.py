@@ -1,4 +1,4 @@
-"""Splits and folds: stratified by label, category and generator, and never through a group."""
+"""Splits and folds: stratified by label, source, category and generator, and never through a group."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dfdlib.data.groups import crossing, tied
 FRACTIONS = {"train": 0.7, "val": 0.15, "test": 0.15}
 """Shares of the splits when a data set states none."""
 _VAL_OF_TRAIN = 0.15
-_STRATA = ["label", "category", "generator"]
+_STRATA = ["label", "source", "category", "generator"]
 _PARTS = 20
 """Equal parts that splits are made of; fewer where each could not have a group of every label."""
 _MANY_GROUPS = 2000
@@ -64,27 +64,25 @@ def complete_splits(manifest: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Keep the splits that the data set states and add those that are missing.
 
     Nothing stated: train, val and test. Train without val: 15 % of its groups become val. An unlabelled
-    test split is left alone.
+    test split is left alone. Each `source` is split by itself, as it would be alone; then a group of several sources
+    goes where one of them states it, or where the first one has it.
 
     Raises:
-        DfdError: There is val but no train, or a part of the labelled images has no split.
+        DfdError: There is val but no train, or a part of the labelled images of a source has no split.
     """
-    labelled = manifest["label"].notna()
-    stated = manifest["split"].notna()
-    if not (labelled & stated).any():
-        return _with_splits(manifest, labelled, FRACTIONS, seed)
-    if not stated.all():
-        example = manifest.loc[~stated, "path"].iloc[0]
-        raise DfdError(
-            f"{(~stated).sum()} images belong to no split, e.g. {example}; state all splits or none."
-        )
-    names = set(manifest.loc[labelled, "split"])
-    if "train" not in names:
+    if "source" in manifest:
+        parts = [_completed(rows, seed) for _, rows in manifest.groupby("source", sort=False, dropna=False)]
+        completed = pd.concat(parts).loc[manifest.index]
+        moved = completed["split"].ne(manifest["split"])
+        group, first = tied(completed), moved.sort_values(kind="stable").index
+        leading = completed["split"][first].groupby(group[first]).first()
+        completed["split"] = completed["split"].mask(moved, group.map(leading))
+    else:
+        completed = _completed(manifest, seed)
+    names = set(completed.loc[completed["label"].notna(), "split"])
+    if names and "train" not in names:
         raise DfdError(f"the data has {' and '.join(sorted(names))} but no train split; add a train folder.")
-    if "val" in names:
-        return manifest
-    train = labelled & (manifest["split"] == "train")
-    return _with_splits(manifest, train, {"train": 1 - _VAL_OF_TRAIN, "val": _VAL_OF_TRAIN}, seed)
+    return completed
 
 
 def kfold(manifest: pd.DataFrame, n_splits: int = 5, seed: int = 0) -> pd.Series:
@@ -111,6 +109,24 @@ def assert_disjoint(manifest: pd.DataFrame, by: str = "split") -> None:
         raise DfdError(found)
 
 
+def _completed(manifest: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Do as `complete_splits` for one source."""
+    labelled = manifest["label"].notna()
+    stated = manifest["split"].notna()
+    if not (labelled & stated).any():
+        return _with_splits(manifest, labelled, FRACTIONS, seed)
+    if not stated.all():
+        example = manifest.loc[~stated, "path"].iloc[0]
+        raise DfdError(
+            f"{(~stated).sum()} images belong to no split, e.g. {example}; state all splits or none."
+        )
+    names = set(manifest.loc[labelled, "split"])
+    if "val" in names or "train" not in names:
+        return manifest
+    train = labelled & (manifest["split"] == "train")
+    return _with_splits(manifest, train, {"train": 1 - _VAL_OF_TRAIN, "val": _VAL_OF_TRAIN}, seed)
+
+
 def _with_splits(
     manifest: pd.DataFrame, rows: pd.Series, fractions: Mapping[str, float], seed: int
 ) -> pd.DataFrame:
@@ -122,6 +138,7 @@ def _with_splits(
 
 def _folds(manifest: pd.DataFrame, n: int, seed: int) -> np.ndarray:
     """Return a fold, 0 to n - 1, for each row, the same one for all rows of a group."""
+    manifest = manifest.reindex(columns=["group", *_STRATA]).astype(object)
     table, splitter = manifest, StratifiedGroupKFold(n)
     if manifest["group"].nunique() > _MANY_GROUPS:
         table = manifest.sort_values(["group", *_STRATA]).drop_duplicates("group")
@@ -140,10 +157,10 @@ def _folds(manifest: pd.DataFrame, n: int, seed: int) -> np.ndarray:
 
 
 def _strata(manifest: pd.DataFrame, n: int) -> np.ndarray:
-    """Return the number of each row's stratum: label × category × generator.
+    """Return the number of each row's stratum: label × source × category × generator.
 
     Strata of fewer than `n` groups cannot reach all folds, and those of one label share a stratum: without
-    the generator, then without the category, and labels as rare as that share one as well.
+    the generator, then without the category and the source, and labels as rare as that share one as well.
     """
     key = manifest[_STRATA].fillna("").astype(object).reset_index(drop=True)
     group = manifest["group"].reset_index(drop=True)

@@ -247,10 +247,10 @@ def binary_metrics(predictions: pd.DataFrame) -> dict[str, float]:
     return result
 
 
-def by_category(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Judge the images of each category by themselves: index `category`, columns of `binary_metrics`."""
-    rows = {name: binary_metrics(part) for name, part, _ in parts(predictions, "category")}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("category")
+def by_category(predictions: pd.DataFrame, column: str = "category") -> pd.DataFrame:
+    """Judge the images of each category, or `source`, by themselves: index `column`, columns of `binary_metrics`."""
+    rows = {name: binary_metrics(part) for name, part, _ in parts(predictions, column)}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(column)
 
 
 def parts(predictions: pd.DataFrame, column: str) -> Iterator[tuple[str, pd.DataFrame, int]]:

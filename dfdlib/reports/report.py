@@ -15,6 +15,7 @@ from dfdlib.core.errors import DfdError
 from dfdlib.core.files import atomic_path, plain, safe_table, write_csv, write_json
 from dfdlib.core.machine import command, versions
 from dfdlib.data.manifest import fingerprint, root_of
+from dfdlib.data.sources import source_names
 from dfdlib.evaluation import bootstrap, metrics
 from dfdlib.evaluation.tables import public_table
 
@@ -109,7 +110,8 @@ class Report:
         Returns:
             What was written: `notebook`, `data`, `metrics` by split (of each metric its value and, as
             `<metric>_95`, its interval; `n_seen` counts images that the detector was trained on or chosen by),
-            `by_generator`, `by_category`, `settings`, `command` (null in a notebook), `versions`, `seconds`.
+            `by_generator`, `by_category`, of several data sets `by_source`, `settings`, `command` (null in a notebook),
+            `versions`, `seconds`.
         """
         labelled = {name: table for name, table in judged.items() if table["label"].notna().any()}
         scores = {name: metrics.binary_metrics(table) for name, table in labelled.items()}
@@ -118,6 +120,8 @@ class Report:
             scores[name] |= {f"{metric}_95": [low, high] for metric, low, high in ends.itertuples()}
             scores[name]["n_seen"] = int(table["in_training"].sum()) if "in_training" in table else 0
         last = list(labelled.values())[-1] if labelled else None
+        if last is not None and "source" in last:
+            more["by_source"] = metrics.by_category(last, "source").to_dict("index")
         content = {
             "notebook": self.notebook,
             "data": {
@@ -156,7 +160,8 @@ def _names(data: pd.DataFrame | None) -> list[str]:
     if data is None or data.empty:
         return []
     splits = data["split"].unique()
-    return [f"{root_of(data).name}{f', {splits[0]} split' if len(splits) == 1 and splits[0] else ''}"]
+    names = " and ".join(source_names(data))
+    return [f"{names}{f', {splits[0]} split' if len(splits) == 1 and splits[0] else ''}"]
 
 
 def _shown_root(manifest: pd.DataFrame) -> str:

@@ -279,7 +279,7 @@ def finding(table: pd.DataFrame, protocol: str) -> str:
     worst, chance = new.loc[new["auc"].idxmin()], int((new["auc_low"] <= 0.5).sum())
     return (
         f"On {_NEW[protocol]} a detector has a mean AUC of {new['auc'].mean():.3f}, against {seen['auc'].mean():.3f} on "
-        f"what it was trained on; {chance} of {len(new)} intervals reach 0.5, and the lowest AUC is {worst['auc']:.3f} "
+        f"what it was trained on; {chance} of {len(new)} intervals do not lie above 0.5, and the lowest AUC is {worst['auc']:.3f} "
         f"[{worst['auc_low']:.3f}, {worst['auc_high']:.3f}] (trained on {worst['trained_on']}, tested on "
         f"{worst['tested_on']})."
     )

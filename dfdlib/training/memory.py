@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from dfdlib.data.dataset import ImageDataset
 from dfdlib.data.manifest import content_digests
+from dfdlib.data.sources import source_names
 from dfdlib.models.detector import Detector
 from dfdlib.models.familiarity import fit_familiarity, reference_network
 
@@ -19,7 +18,7 @@ _BATCH = 32
 
 
 def remember(detector: Detector, train: ImageDataset, val: ImageDataset) -> None:
-    """Add images to those that a detector has seen: their digests, and the names of their folders."""
+    """Add images to those that a detector has seen: their digests, and the names of their data sets."""
     learned, judged = content_digests(train.manifest), content_digests(val.manifest)
     none = np.empty(0, np.int64)
     seen = none if detector.training_digests is None else detector.training_digests
@@ -27,8 +26,8 @@ def remember(detector: Detector, train: ImageDataset, val: ImageDataset) -> None
     learned = np.concatenate([np.setdiff1d(seen, held_out), learned])
     detector.validation_digests = np.setdiff1d(np.concatenate([held_out, judged]), [0, *learned])
     detector.training_digests = np.setdiff1d(np.concatenate([seen, learned, judged]), [0])
-    folders = {Path(root).name for dataset in (train, val) for root in dataset.manifest["root"].unique()}
-    detector.provenance["sources"] = sorted(folders | set(detector.provenance.get("sources", ())))
+    names = {name for dataset in (train, val) for name in source_names(dataset.manifest)}
+    detector.provenance["sources"] = sorted(names | set(detector.provenance.get("sources", ())))
 
 
 def learn_familiarity(detector: Detector, train: ImageDataset, val: ImageDataset) -> None:

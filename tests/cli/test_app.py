@@ -499,6 +499,37 @@ def test_data_without_splits_is_split_as_for_training(capsys, photos, tmp_path):
     assert "test images were learned before, and are left out; was --seed another one then?" in err
 
 
+def test_several_data_sets_are_scanned_split_learned_and_judged_together(capsys, photos, tmp_path):
+    other = tmp_path / "other"
+    for seed in range(40):
+        image = np.random.default_rng(100 + seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        folder = other / ("real", "fake")[seed % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{seed}.png"), image)
+    both, manifest = f"{photos},{other}", tmp_path / "made" / "both.csv"
+    assert "--out is required for several data sets" in dfd(capsys, "split", both)[2]
+    assert dfd(capsys, "scan", both, "--out", manifest)[1].strip() == str(manifest)
+    assert read_manifest(manifest)["source"].value_counts().to_dict() == {"photos": 60, "other": 40}
+    split = dfd(capsys, "split", manifest, "--test", "0.2", "--out", manifest)
+    assert split[0] == 0
+    shares = read_manifest(manifest).groupby("source")["split"].value_counts(normalize=True)
+    assert shares.loc[:, "test"].between(0.15, 0.25).all()
+    assert not any((folder / "manifest.csv").exists() for folder in (photos, other, tmp_path))
+    options = ["--backbone", "resnet10t", "--image-size", 32, "--pretrained", "none", "--epochs", 1]
+    code, out, _ = dfd(capsys, "train", "--data", manifest, "--out", tmp_path / "run", *options)
+    assert code == 0
+    model = json.loads(out)["model"]
+    report = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert {name: row["n"] for name, row in report["by_source"].items()} == {"other": 8, "photos": 12}
+    _, out, _ = dfd(capsys, "evaluate", "--model", model, "--data", both)
+    rows = json.loads(out)
+    assert [(row.get("source"), row["n"]) for row in rows] == [(None, 100), ("other", 40), ("photos", 60)]
+    alone = json.loads(dfd(capsys, "evaluate", "--model", model, "--data", other)[1])[0]
+    assert {name: rows[1][name] for name in ("auc", "auc_low", "accuracy", "n_seen")} == {
+        name: alone[name] for name in ("auc", "auc_low", "accuracy", "n_seen")
+    }
+
+
 def test_calibration_is_on_images_that_were_not_learned(capsys, photos, tmp_path):
     options = ["--backbone", "resnet10t", "--image-size", 32, "--pretrained", "none", "--epochs", 1]
     train = ("train", "--data", photos, "--out", tmp_path / "run", *options, "--max-images", 50, "--seed", 3)

@@ -120,6 +120,9 @@ def test_metrics_json_has_its_shape(results, predictions):
     assert content["settings"]["backbone"] == "resnet18"
     assert content["versions"]["python"] == platform.python_version()
     assert content["seconds"] >= 0
+    of_two = results.save_metrics(manifest, {"val": predictions.assign(source=["x", "y", "x", "y"])})
+    assert of_two["by_source"]["x"]["n"] == 2
+    assert of_two["by_source"]["x"]["auc"] == 1
 
 
 def test_metrics_of_one_class_are_null(results, predictions):
