@@ -18,6 +18,7 @@ from dfdlib.data.scan import open_data
 from dfdlib.demo.clips import demo_clips
 from dfdlib.demo.sets import demo_manifest
 from dfdlib.images.faces import parse_faces
+from dfdlib.images.tiles import parse_fit
 from dfdlib.images.video import is_image_name
 from dfdlib.models.detector import Detector, create_detector
 from dfdlib.training.settings import (
@@ -197,7 +198,19 @@ class RunConfig(NotebookRun):
 
 
 @dataclass(frozen=True)
-class MultitaskRun(RunConfig):
+class ImageRun(RunConfig):
+    """Parameters of the notebooks that train detectors of single images."""
+
+    fit: str
+    """What of an image is judged: `resize`, `crop` or `tiles`, see `images.tiles.parse_fit`."""
+
+    def detector(self, manifest: pd.DataFrame, *args: Any, **switches: Any) -> Detector:
+        """Return a new detector, see `RunConfig.detector`, that sees what `fit` says."""
+        return super().detector(manifest, *args, **{"native": parse_fit(self.fit), **switches})
+
+
+@dataclass(frozen=True)
+class MultitaskRun(ImageRun):
     """Parameters of notebook 04; those not described here are of `TrainConfig` or above."""
 
     residual: Residual
@@ -211,7 +224,7 @@ class MultitaskRun(RunConfig):
 
 
 @dataclass(frozen=True)
-class FrozenRun(RunConfig):
+class FrozenRun(ImageRun):
     """Parameters of notebook 02; those not described here are of `TrainConfig` or above."""
 
     views: Count
@@ -229,7 +242,7 @@ class FrozenRun(RunConfig):
 
 
 @dataclass(frozen=True)
-class KfoldRun(RunConfig):
+class KfoldRun(ImageRun):
     """Parameters of notebook 03; those not described here are of `TrainConfig` or above."""
 
     folds: Annotated[int, Field(ge=2)]
@@ -279,7 +292,7 @@ class ClipRun(RunConfig):
 
 
 @dataclass(frozen=True)
-class ExplainRun(RunConfig):
+class ExplainRun(ImageRun):
     """Parameters of notebook 06; those not described here are above."""
 
     checkpoints: str

@@ -57,6 +57,27 @@ def crowd(tmp_path):
 
 
 @pytest.fixture
+def wide(tmp_path):
+    """A folder of eight wide smooth pictures of 96 × 320 pixels; of each a copy with grain near its right edge."""
+    rng, rows = np.random.default_rng(0), []
+    for i in range(8):
+        sky = cv2.resize(
+            rng.integers(40, 216, (4, 10, 3), dtype=np.uint8), (320, 96), interpolation=cv2.INTER_CUBIC
+        )
+        mask = np.zeros((96, 320), np.uint8)
+        mask[30 + 2 * i : 62 + 2 * i, 270:310] = 255
+        grain = rng.integers(-40, 41, sky.shape) * (mask[..., None] > 0)
+        images = {"real": sky, "fake": np.clip(sky + grain, 0, 255).astype(np.uint8), "masks": mask}
+        for folder, image in images.items():
+            (tmp_path / "wide" / folder).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(tmp_path / "wide" / folder / f"{i}.png"), image)
+        about = {"category": None, "split": "train" if i < 5 else "val", "group": f"{i}", "generator": None}
+        rows += [{"path": f"real/{i}.png", "label": "real", "mask": None, **about}]
+        rows += [{"path": f"fake/{i}.png", "label": "fake", "mask": f"masks/{i}.png", **about}]
+    return pd.DataFrame(rows).assign(root=str(tmp_path / "wide"))
+
+
+@pytest.fixture
 def predictions():
     """Predictions of four images, two of them mistaken."""
     return pd.DataFrame(

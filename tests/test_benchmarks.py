@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
+from dfdlib import DfdError
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TINY = {
     "decode": ("--images 2 --sides 32 48 --size 32", ["torchvision v1 on PIL", "dfdlib", "48 px"]),
@@ -76,7 +78,7 @@ def test_every_benchmark_that_times_in_turns_is_tested():
     timed = {
         file.stem for file in BENCHMARKS.glob("*.py") if "from _paired" in file.read_text(encoding="utf-8")
     }
-    assert timed - {"same_auc", "gpu"} == set(TINY)  # the last one needs a GPU
+    assert timed - {"same_auc", "tiles", "gpu"} == set(TINY)  # the last one needs a GPU
 
 
 def test_the_fast_loop_is_judged_beside_the_usual_one(capsys, monkeypatch):
@@ -144,3 +146,27 @@ def test_scratch_puts_the_cache_back(monkeypatch):
         assert os.environ["DFD_CACHE_DIR"] == str(folder / "cache")
     assert os.environ["DFD_CACHE_DIR"] == "before"
     assert not folder.exists()
+
+
+def test_tiles_are_judged_beside_the_middle_square(wide, capsys, monkeypatch):
+    benchmark = importlib.import_module("tiles")
+    monkeypatch.setattr(benchmark, "use_cores", lambda n: n or 1)
+    tiny = "--min-side 300 --size 32 --epochs 1 --backbone resnet10t --pretrained none"
+    benchmark.main([str(Path(wide["root"][0]) / "real"), *tiny.split()])
+    printed = capsys.readouterr().out
+    rows = [line[2:-2].split(" | ") for line in printed.splitlines() if line.startswith("| ")]
+    names = [row[0] for row in rows]
+    assert names == [
+        "name",
+        "---",
+        *benchmark.WAYS,
+        "method",
+        "---",
+        *list(benchmark.WAYS)[:3],
+        "random",
+        "centre",
+    ]
+    assert "8 photographs, 8 taken of those with 300 pixels" in printed
+    assert all(re.fullmatch(r"[01]\.\d{3}( \[.*\])?|1\.0e.*", cell) for row in rows[8:] for cell in row[2:])
+    with pytest.raises(DfdError, match="fewer than two such photographs; name others"):
+        benchmark.main([str(Path(wide["root"][0]) / "real"), *tiny.replace("300", "400").split()])

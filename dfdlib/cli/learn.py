@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,6 +36,7 @@ def train(
     stem_stride: int = 0,
     attention: bool = False,
     faces: str = "",
+    fit: str = "resize",
     config: tyro.conf.OmitArgPrefixes[TrainConfig] = TrainConfig(),  # noqa: B008 (it is frozen)
 ) -> dict[str, Any]:
     """Train a detector; print its metrics.
@@ -52,6 +54,8 @@ def train(
         stem_stride: Stride of the first convolution; 0 leaves it unchanged.
         attention: CBAM on the last feature map.
         faces: Crop to faces, and later judge crops: yunet or its file, and as yunet,all,whole,margin=0.5.
+        fit: What of an image is judged: resize (the middle square, fitted), crop (native pixels: a random square in
+            training, then the middle one), or tiles (trained like crop; squares over all of it, as tiles,most=32,top=1).
         config: How to train.
     """
     switches = {"residual": residual, "stem_stride": stem_stride, "attention": attention}
@@ -62,21 +66,22 @@ def train(
     from dfdlib.data.scan import open_data
     from dfdlib.demo.sets import demo_manifest
     from dfdlib.images.faces import parse_faces
+    from dfdlib.images.tiles import parse_fit
     from dfdlib.models.detector import create_detector
-    from dfdlib.training.loop import BEST, fit
+    from dfdlib.training import loop
 
     machine.setup(config.seed)
     manifest = open_data(data, config.seed, max_images) if data else demo_manifest()
     given = {"fallback": fallback, "largest_side": typical_side(manifest), "faces": parse_faces(faces)}
-    given |= {} if backbone == "cnn" else switches
+    given |= {"native": parse_fit(fit)} | ({} if backbone == "cnn" else switches)
     first = backbone, image_size, categories_of(manifest), pretrained, weights, config.seed
     detector = create_detector(*first, **given)
     images = ImageDataset(manifest, detector.fit, detector.categories, config.workers)
     tell_unreadable(images.unreadable["error"])
     with contextlib.redirect_stdout(sys.stderr):
-        history = fit(detector, images.split("train"), images.split("val"), config, out)
+        history = loop.fit(detector, images.split("train"), images.split("val"), config, out)
         scores = save_outcome("dfd train", config, out, detector, images, history)["metrics"]
-    return {"model": str(Path(out) / BEST), "metrics": scores}
+    return {"model": str(Path(out) / loop.BEST), "metrics": scores}
 
 
 def check_network(backbone: str, image_size: int, of_backbones: Sequence[Any]) -> None:
@@ -94,6 +99,7 @@ def evaluate(
     ensemble: bool = False,
     split: Literal["train", "val", "test"] | None = None,
     tta: tuple[str, ...] = (),
+    fit: str = "",
     out: str | None = None,
 ) -> list[dict[str, Any]]:
     """Judge a detector on labelled data sets; print its metrics.
@@ -104,6 +110,7 @@ def evaluate(
         ensemble: Judge the models together.
         split: By default test where there is one.
         tta: Average over views: flip, turn, crop, shrink.
+        fit: Judge another part of the images than in training, see `dfd train`.
         out: Write the table as CSV too.
     """
     require({"--model": model, "--data": data})
@@ -111,7 +118,9 @@ def evaluate(
     from dfdlib.evaluation.metrics import parts
     from dfdlib.evaluation.predictions import predict, predict_ensemble
 
-    detectors = dict(zip(model_names([Path(file) for file in model]), load_detectors(model), strict=True))
+    detectors = dict(
+        zip(model_names([Path(file) for file in model]), load_detectors(model, fit=fit), strict=True)
+    )
     rows = []
     for path in data:
         if ensemble:
@@ -179,6 +188,7 @@ def calibrate(
     split: Literal["train", "val", "test"] = "val",
     false_alarms: float | None = None,
     min_accuracy: float = 0.9,
+    fit: str = "",
 ) -> dict[str, Any]:
     """Fit temperature, threshold and band to labelled images; print what they are.
 
@@ -191,13 +201,14 @@ def calibrate(
         split: The images to fit to; val means the detector's own validation images where they are there.
         false_alarms: Call at most this share of real images fake; needs about 3 real images for each in it.
         min_accuracy: Least accuracy of the verdicts beyond the band.
+        fit: Judge another part of the images from now on, see `dfd train`.
     """
     from dfdlib.evaluation.calibration import calibrate, false_alarms_below
     from dfdlib.evaluation.predictions import predict
     from dfdlib.evaluation.tables import with_decision
     from dfdlib.models.checkpoint import save_detector
 
-    (detector,) = load_detectors([model])
+    (detector,) = load_detectors([model], fit=fit, tell=False)
     images = _labelled_images(data, split, detector, held_out=True)
     tell_unreadable(images.unreadable["error"])
     judged = predict(detector, images)
@@ -292,25 +303,35 @@ def _never_learned(detector: Detector, test: ImageDataset) -> ImageDataset:
     return test.subset(~learned)
 
 
-def load_detectors(paths: Iterable[str], faces: str = "") -> list[Detector]:
+def load_detectors(paths: Iterable[str], faces: str = "", fit: str = "", tell: bool = True) -> list[Detector]:
     """Load detectors, in order; say what their user must know before all else.
 
     Args:
         paths: Their files.
         faces: How they are to crop to faces, see `parse_faces`; as in training when empty.
+        fit: What of an image they are to judge, see `parse_fit`; as in training when empty.
+        tell: Say where their threshold was fitted to another part.
     """
     from dfdlib.images.faces import parse_faces
+    from dfdlib.images.tiles import parse_fit
 
     if sys.stderr.isatty():
         print("loading the detector …", file=sys.stderr, flush=True)
     from dfdlib.models.checkpoint import load_detector
 
-    given, detectors = parse_faces(faces), []
+    detectors = []
     for path in paths:
-        detectors.append(load_detector(path))
-        detectors[-1].faces = given or detectors[-1].faces
-        if detectors[-1].limits:
-            print(f"note: {path}: {detectors[-1].limits}", file=sys.stderr)
+        stored = load_detector(path)
+        native = parse_fit(fit) if fit else stored.native
+        detectors.append(replace(stored, faces=parse_faces(faces) or stored.faces, native=native))
+        if stored.limits:
+            print(f"note: {path}: {stored.limits}", file=sys.stderr)
+        if tell and native != stored.native:
+            was = stored.native or "resize"
+            print(
+                f"note: {path}: its threshold was fitted to {was}; `dfd calibrate --fit` fits it anew",
+                file=sys.stderr,
+            )
     return detectors
 
 

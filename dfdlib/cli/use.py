@@ -36,6 +36,7 @@ def predict(
     timeline: str | None = None,
     frames: int = 32,
     faces: str = "",
+    fit: str = "",
     threshold: float | None = None,
     out: str | None = None,
     workers: int = 0,
@@ -50,6 +51,7 @@ def predict(
         timeline: Write timeline.png of a single video into this folder, one score per frame.
         frames: Frames of a video to judge; detectors of clips state theirs.
         faces: Crop to faces in another way than in training, see `dfd train`.
+        fit: Judge another part of the images than in training, see `dfd train`.
         threshold: Fake from this probability on; the model's own by default.
         out: The CSV; by default test.csv, or test_tta_confidence.csv with --tta.
         workers: Threads that decode; 0 for one per core.
@@ -61,11 +63,8 @@ def predict(
     from dfdlib.images.video import VIDEO_SUFFIXES
     from dfdlib.models.forward import DEFAULT_VIEWS
 
-    detectors = load_detectors(model, faces)
-    settings = {
-        "tta": DEFAULT_VIEWS if tta == () else tta or (),
-        "n_frames": frames,
-    }
+    detectors = load_detectors(model, faces, fit)
+    settings = {"tta": DEFAULT_VIEWS if tta == () else tta or (), "n_frames": frames}
     manifest = _manifest_of(paths)
     alone = len(manifest) == 1 and not Path(paths[0]).is_dir()
     first = files_of(manifest)[0]
@@ -114,7 +113,7 @@ def _judge_one(
     if row["error"]:
         raise DfdError(row["error"])
     p_fake = round(row["p_fake"], 6)
-    result = {"file": row["path"], "verdict": row["verdict"], "p_fake": p_fake}
+    result = {"file": row["path"], "verdict": row["verdict"], "p_fake": p_fake, "judged": row["judged"]}
     result |= {"decision": row["predicted"].upper(), "probability": p_fake}
     limits = " ".join(sorted({detector.limits for detector in detectors if detector.limits}))
     if limits:
@@ -171,6 +170,7 @@ def explain(
     out: str,
     target: str = "predicted",
     method: str = "gradcam",
+    fit: str = "",
 ) -> str:
     """Write heatmaps over images; print the CSV that lists them.
 
@@ -180,13 +180,14 @@ def explain(
         out: Folder of the overlays.
         target: Predicted, fake, real, or the name of a category.
         method: One of gradcam, gradcam++, hirescam, xgradcam, layercam, eigencam.
+        fit: Judge another part of the images than in training, see `dfd train`.
     """
     require({"a path": paths, "--model": model})
     from dfdlib.core.files import safe_table, write_csv
     from dfdlib.explain.heatmaps import explain_files
 
     manifest = _manifest_of(paths, videos=False)
-    table = explain_files(load_detectors(model), manifest, out, target, method)
+    table = explain_files(load_detectors(model, fit=fit), manifest, out, target, method)
     tell_unreadable([error for error in table["error"] if error])
     file = Path(out) / "explanations.csv"
     write_csv(safe_table(table), file)
@@ -202,6 +203,7 @@ def serve(
     feedback: str | None = None,
     max_mb: int = 16,
     faces: str = "",
+    fit: str = "",
 ) -> None:
     """Serve a page and a REST interface for detectors.
 
@@ -213,6 +215,7 @@ def serve(
         feedback: SQLite file of users' reports; by default data/feedback.db.
         max_mb: Largest upload in MB.
         faces: Crop to faces in another way than in training, see `dfd train`; needs --model.
+        fit: Judge another part of the images than in training, see `dfd train`; needs --model.
     """
     if not 0 < port < 65536:
         raise UsageError(f"--port is {port}; it must be from 1 to 65535.")
@@ -224,10 +227,12 @@ def serve(
     from dfdlib.serve.feedback import FeedbackStore
 
     service = Service({}, preparing="The demo detectors are being prepared; this takes a minute or two.")
-    if faces and not model:
-        raise UsageError("--faces needs --model: the demo detectors look at whole images.")
+    if (faces or fit) and not model:
+        raise UsageError(
+            f"--{'faces' if faces else 'fit'} needs --model: the demo detectors look at whole images."
+        )
     if model:
-        service.ready(*_named(model, faces))
+        service.ready(*_named(model, faces, fit))
     else:
         _prepare_demo(service)
     store = FeedbackStore(feedback or paths.data_root() / "feedback.db")
@@ -235,11 +240,12 @@ def serve(
     run_server(create_app(service, store, origin, max_mb * 2**20), host, port)
 
 
-def _named(model: Sequence[str], faces: str) -> tuple[dict[str, Detector], dict[str, Path]]:
+def _named(model: Sequence[str], faces: str, fit: str) -> tuple[dict[str, Detector], dict[str, Path]]:
     """Return detectors and their files by the names that users see."""
     files = [Path(file) for file in model]
     names = model_names(files)
-    return dict(zip(names, load_detectors(model, faces), strict=True)), dict(zip(names, files, strict=True))
+    detectors = load_detectors(model, faces, fit)
+    return dict(zip(names, detectors, strict=True)), dict(zip(names, files, strict=True))
 
 
 def _prepare_demo(service: Service) -> None:

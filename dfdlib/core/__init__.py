@@ -17,6 +17,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "write_text",
         ],
         "machine": ["setup"],
+        "native": ["Native", "Part"],
         "parallel": ["read_ahead"],
         "paths": ["cache_root", "data_root", "project_root", "reports_root"],
     },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -32,7 +33,7 @@ class Reader(Protocol):
     kind: str
     """What it reads, `image` or `clip`."""
     shape: tuple[int, ...]
-    """Shape of the pixels, [..., S, S, 3]."""
+    """Shape of the pixels, [..., S, S, 3]; for `read_whole` that of an ordinary image."""
 
     def __call__(self, path: Path) -> np.ndarray:
         """Return uint8 pixels of `shape`. Raises `ImageError`."""
@@ -66,20 +67,65 @@ def read_pixels(
     return np.load(stem.with_suffix(".npy"), mmap_mode="r"), errors
 
 
+def read_whole(
+    manifest: pd.DataFrame, reader: Reader, workers: int = 0
+) -> tuple[np.ndarray | None, list[tuple[str, str]], np.ndarray]:
+    """Return images of any height and width, as `read_pixels` does others.
+
+    Returns:
+        Objects [N], each uint8 [H, W, 3], or None where they would not fit the cache; the errors; and the shapes,
+        int [N, 3], 0 where a file cannot be read.
+    """
+    stem = cache_root() / f"images-{_cache_key(manifest, reader)}"
+    notes, file = stem.with_suffix(".json"), stem.with_suffix(".raw")
+    if not (notes.exists() and file.exists()):
+        write_json(notes, _fill_whole(manifest, reader, file, workers))
+    known = json.loads(notes.read_text())
+    errors, shapes = [(path, error) for path, error in known["errors"]], np.array(known["shapes"])
+    sizes = shapes.prod(1)
+    if not 0 < sizes.sum() == file.stat().st_size:
+        return None, errors, shapes
+    with suppress(OSError):
+        os.utime(file)
+    images = np.empty(len(manifest), object)
+    for row, flat in enumerate(np.split(np.memmap(file, mode="r"), sizes.cumsum()[:-1])):
+        images[row] = flat.reshape(shapes[row])
+    return images, errors, shapes
+
+
+def _fill_whole(manifest: pd.DataFrame, reader: Reader, file: Path, workers: int) -> dict[str, list]:
+    """Decode every file, one after the other into `file`, which stays empty where they do not fit the cache."""
+    shapes = np.zeros((len(manifest), 3), int)
+    with atomic_path(file) as temporary, temporary.open("wb") as stream:
+
+        def keep(row: int, image: np.ndarray) -> None:
+            shapes[row] = image.shape
+            total = int(shapes[: row + 1].prod(1).sum())
+            if total > CACHE_LIMIT_BYTES:
+                stream.truncate(0)
+            else:
+                _make_room(total)
+                stream.write(image)
+
+        errors = _decode_all(manifest, reader, keep, workers)
+    return {"errors": errors, "shapes": shapes.tolist()}
+
+
 def _fill(manifest: pd.DataFrame, reader: Reader, file: Path | None, workers: int) -> list[tuple[str, str]]:
     """Decode every file, into the array `file` where one is given, and return the errors."""
     if file is None:
-        return _decode_all(manifest, reader, None, workers)
+        return _decode_all(manifest, reader, lambda *_: None, workers)
     with atomic_path(file) as temporary:
         pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(manifest), *reader.shape))
-        errors = _decode_all(manifest, reader, pixels, workers)
+        errors = _decode_all(manifest, reader, pixels.__setitem__, workers)
         pixels.flush()
     return errors
 
 
 def _decode_all(
-    manifest: pd.DataFrame, reader: Reader, pixels: np.ndarray | None, workers: int
+    manifest: pd.DataFrame, reader: Reader, keep: Callable[[int, np.ndarray], None], workers: int
 ) -> list[tuple[str, str]]:
+    """Give every row and its pixels to `keep`, in order; return path and error of the others."""
     n, errors = len(manifest), []
 
     def decode(file: Path) -> np.ndarray | ImageError:
@@ -94,14 +140,14 @@ def _decode_all(
     for row, (path, image) in enumerate(zip(manifest["path"], progress, strict=True)):
         if isinstance(image, ImageError):
             errors.append((path, str(image)))
-        elif pixels is not None:
-            pixels[row] = image
+        else:
+            keep(row, image)
     return errors
 
 
 def _make_room(needed: int) -> None:
     """Remove the least recently used caches until `needed` more bytes fit the limit."""
-    files = sorted(cache_root().glob("images-*.npy"), key=lambda file: file.stat().st_mtime)
+    files = sorted(cache_root().glob("images-*.[nr]??"), key=lambda file: file.stat().st_mtime)
     total = needed + sum(file.stat().st_size for file in files)
     for file in files:
         if total <= CACHE_LIMIT_BYTES:

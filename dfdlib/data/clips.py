@@ -65,7 +65,7 @@ class ClipDataset(ImageDataset):
 class _ClipReader:
     size: int
     interpolation: str
-    faces: Faces | None
+    part: Faces | None
     n_frames: int
     kind: str = "clip"
 
@@ -74,5 +74,5 @@ class _ClipReader:
         return self.n_frames, self.size, self.size, 3
 
     def __call__(self, path: Path) -> np.ndarray:
-        frames = read_subject(path, self.n_frames, self.faces).images
+        frames = read_subject(path, self.n_frames, self.part).images
         return np.stack([fit_image(frame, self.size, self.interpolation) for frame in frames])

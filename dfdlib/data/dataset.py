@@ -17,14 +17,15 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dfdlib.core.errors import DfdError
-from dfdlib.core.faces import Faces
-from dfdlib.data.cache import Reader, read_pixels
+from dfdlib.core.native import Native, Part
+from dfdlib.data.cache import Reader, read_pixels, read_whole
 from dfdlib.data.manifest import files_of
 from dfdlib.images.decode import read_image
-from dfdlib.images.faces import cut_square
-from dfdlib.images.picture import fit_image, read_picture
+from dfdlib.images.faces import Square, cut_square
+from dfdlib.images.picture import fit_image, read_picture, shrink_to_tiles
+from dfdlib.images.tiles import tile_squares
 
-Fit = int | tuple[int, str] | tuple[int, str, Faces | None]
+Fit = int | tuple[int, str] | tuple[int, str, Part]
 """How images are fitted, see `whole_fit`."""
 
 
@@ -32,7 +33,7 @@ class Batch(TypedDict):
     """What the loaders yield."""
 
     image: Tensor
-    """uint8 [B, 3, H, W], channels-last in memory."""
+    """uint8 [B, 3, H, W], channels-last in memory; of `judged` images all views, one image after the other."""
     fake: Tensor
     """float32 [B]: 1 fake, 0 real, NaN unknown."""
     category: Tensor
@@ -45,7 +46,7 @@ class Batch(TypedDict):
 class _ImageReader:
     size: int
     interpolation: str
-    faces: Faces | None
+    part: Part
     kind: str = "image"
 
     @property
@@ -53,7 +54,10 @@ class _ImageReader:
         return self.size, self.size, 3
 
     def __call__(self, path: Path) -> np.ndarray:
-        return read_picture(path).fitted(self.size, self.interpolation, self.faces)
+        picture = read_picture(path)
+        if isinstance(self.part, Native):
+            return shrink_to_tiles(picture.pixels, self.size, self.interpolation, self.part)
+        return picture.fitted(self.size, self.interpolation, self.part)
 
 
 class ImageDataset(Dataset):
@@ -70,8 +74,9 @@ class ImageDataset(Dataset):
 
         Args:
             manifest: See `manifest`; its index is replaced by 0…n-1.
-            fit: Side of the square images in pixels, or that, the interpolation and the faces, as `Detector.fit`;
-                see `picture.Picture.fitted`: there is one row per image, of its largest face.
+            fit: Side of the square images in pixels, or that, the interpolation and the part, as `Detector.fit`;
+                see `picture.Picture.fitted`: there is one row per image, of its largest face, or of its middle where
+                squares are cut from native pixels; see `judged` and `batch`.
             categories: Names whose positions become the `category` targets.
             workers: Threads that decode; 0 for one per core.
 
@@ -84,8 +89,12 @@ class ImageDataset(Dataset):
     def _load(self, manifest: pd.DataFrame, reader: Reader, categories: Sequence[str], workers: int) -> None:
         """Decode every row of the manifest by the reader."""
         self._reader, self.size, self.categories = reader, reader.shape[-2], tuple(categories)
-        self.fit = self.size, reader.interpolation, reader.faces
-        pixels, errors = read_pixels(manifest, reader, workers)
+        self.fit = self.size, reader.interpolation, reader.part
+        self._native = Native() if isinstance(reader.part, Native) else None
+        if self._native is None:
+            pixels, errors = read_pixels(manifest, reader, workers)
+        else:
+            pixels, errors, self._shapes = read_whole(manifest, reader, workers)
         self.unreadable = pd.DataFrame(errors, columns=["path", "error"])
         readable = ~manifest["path"].isin(self.unreadable["path"]).to_numpy()
         if not readable.any():
@@ -121,6 +130,18 @@ class ImageDataset(Dataset):
         changed._set_targets()
         return changed
 
+    def judged(self) -> ImageDataset:
+        """Return the images as they are judged: where a detector looks at tiles, batches hold all of each image."""
+        return self._with(_native=self._native and self.fit[2])
+
+    @property
+    def n_views(self) -> np.ndarray:
+        """How many rows of a batch each image takes, int [N]: 1, but for tiles of `judged` images."""
+        if self._native is None:
+            return np.ones(len(self), int)
+        shapes = self._shapes[self._rows, :2]
+        return np.array([len(tile_squares(*shape, self.size, self._native)) for shape in shapes.tolist()])
+
     def head(self, n: int) -> ImageDataset:
         """Return the first `n` images, or all where there are fewer."""
         return self.subset(np.arange(len(self)) < n)
@@ -151,24 +172,62 @@ class ImageDataset(Dataset):
         files = files_of(self.manifest, "mask") if "mask" in self.manifest else [None] * len(self)
         for mask, file, image in zip(masks, files, files_of(self.manifest), strict=True):
             if file is not None:
-                face = cut_square(read_image(file), read_picture(image).squares(self.fit[2])[0])
-                region = fit_image(face, self.size)[..., 0] > 127
+                if self._native:
+                    whole = self._reader(file)
+                    seen = cut_square(whole, *tile_squares(*whole.shape[:2], self.size, Native()))
+                else:
+                    face = cut_square(read_image(file), read_picture(image).squares(self.fit[2])[0])
+                    seen = fit_image(face, self.size)
+                region = seen[..., 0] > 127
                 mask[:] = region & (not region.all())
         return masks
 
-    def batch(self, indices: Sequence[int]) -> Batch:
-        """Return the images at several positions together, many times faster than one by one."""
+    def batch(self, indices: Sequence[int], draw: tuple[int, int] | None = None) -> Batch:
+        """Return the images at several positions together, many times faster than one by one.
+
+        Args:
+            indices: The positions.
+            draw: Seed and epoch, by which a square is drawn from each image where a detector looks at native pixels:
+                anywhere, or of a fake whose manipulated region is known where it holds some of that. Squares of
+                judging when not given.
+        """
         positions = np.asarray(indices, np.int64)
         if self.is_cached:
             images = self._pixels[self._rows[positions]]
         else:
-            images = np.stack([self._reader(file) for file in files_of(self.manifest.iloc[positions])])
+            images = [self._reader(file) for file in files_of(self.manifest.iloc[positions])]
+        if self._native:
+            squares = (
+                tile_squares(*image.shape[:2], self.size, self._native)
+                if draw is None
+                else [self._draw(position, image.shape, np.random.default_rng([*draw, position, 2]))]
+                for position, image in zip(positions.tolist(), images, strict=True)
+            )
+            pairs = zip(images, squares, strict=True)
+            images = [cut_square(image, square) for image, of_image in pairs for square in of_image]
+        images = np.stack(images) if isinstance(images, list) else images
         return Batch(
             image=torch.from_numpy(images).movedim(-1, -3),
             fake=self.fake[positions],
             category=self.category[positions],
             index=torch.from_numpy(positions),
         )
+
+    def _draw(self, position: int, shape: tuple[int, ...], rng: np.random.Generator) -> Square:
+        """Draw a square from an image; see `batch`."""
+        excess = np.array(shape[:2]) - self.size
+        spare = np.maximum(excess, 0)
+        start = rng.integers(spare + 1)
+        known = spare.any() and "mask" in self.manifest
+        file = files_of(self.manifest.iloc[[position]], "mask")[0] if known else None
+        if file is not None:
+            mask = read_image(file)[..., 0] > 127
+            places = np.flatnonzero(mask)
+            if 0 < len(places) < mask.size:  # one of them comes to lie in the middle half of the square
+                place = np.array(np.unravel_index(rng.choice(places), mask.shape)) * shape[:2] // mask.shape
+                start = np.clip(place - rng.integers(self.size // 4, 3 * self.size // 4, 2), 0, spare)
+        start += np.minimum(excess, 0) // 2  # a smaller image lies in the middle
+        return int(start[1]), int(start[0]), self.size
 
     def __getitem__(self, index: int) -> Batch:
         """Return a batch of one."""
@@ -179,7 +238,7 @@ class ImageDataset(Dataset):
         return self.batch(indices)
 
 
-def whole_fit(fit: Fit) -> tuple[int, str, Faces | None]:
+def whole_fit(fit: Fit) -> tuple[int, str, Part]:
     """Return how images are fitted, as `Detector.fit` says it: a side alone means bilinear, and whole images."""
     if isinstance(fit, int):
         return fit, "bilinear", None

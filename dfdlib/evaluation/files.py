@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 
 from dfdlib.core.errors import DfdError, ImageError
-from dfdlib.core.faces import Faces
 from dfdlib.core.files import WriteError, write_json
+from dfdlib.core.native import Part
 from dfdlib.core.parallel import read_ahead
 from dfdlib.core.paths import remedy
 from dfdlib.core.progress import Progress
@@ -24,7 +25,7 @@ from dfdlib.data.manifest import files_of, fingerprint
 from dfdlib.evaluation.predictions import DecodedRows, judge_rows
 from dfdlib.evaluation.tables import public_table
 from dfdlib.images.faces import Square
-from dfdlib.images.picture import Picture, fit_image, read_picture
+from dfdlib.images.picture import Picture, fit_views, read_picture, say_judged
 from dfdlib.images.video import VIDEO_SUFFIXES, read_subject
 from dfdlib.models.checkpoint import checksum
 from dfdlib.models.decision import CANT_TELL
@@ -34,9 +35,17 @@ from dfdlib.models.forward import check_views
 
 Source = Path | Picture | np.ndarray
 """An image or video file, an image file in memory, or pixels, uint8 [H, W, 3], which are judged as a whole."""
-Decoded = tuple[dict[tuple[int, str, Faces | None], np.ndarray], list[Square | None]]
-"""What detectors see of a source: the frames of a video, or of an image its squares (see `Picture.squares`), by
-`Detector.fit`, uint8 [T, S, S, 3]; and the squares, [None] for a video."""
+
+
+class Decoded(NamedTuple):
+    """What detectors see of a source."""
+
+    views: dict[tuple[int, str, Part], np.ndarray]
+    """By `Detector.fit`, uint8 [T, S, S, 3]: the frames of a video, or of an image its faces or tiles."""
+    squares: list[Square | None]
+    """Of the faces, see `Picture.squares`; [None] for a video."""
+    judged: str
+    """Which part that is, in words."""
 
 
 @dataclass
@@ -82,8 +91,9 @@ def judge_files(
         n_frames: Frames of a video that detectors for images judge.
 
     Yields:
-        The predictions table of each batch with the column `error`, which is empty or says why a source could
-        not be read; such a row has no prediction. Where a detector crops to faces, `faces` lists those of an image:
+        The predictions table of each batch with the columns `judged`, which part of a source was judged, such as `the
+        middle square`, and `error`, which is empty or says why a source could not be read; such a row has no
+        prediction. Where a detector crops to faces, `faces` lists those of an image:
         `square` (left, top and side in pixels), `p_fake` and `verdict`.
 
     Raises:
@@ -92,6 +102,7 @@ def judge_files(
     check_views(tta)
     n_frames = _frames_to_read(detectors, n_frames)
     sources = files_of(rows) if sources is None else sources
+    batch_size = max(1, batch_size // max(detector.most_views for detector in detectors))
     read = partial(_read, detectors, n_frames)
     decoded = read_ahead(read, sources, workers, ahead=4 * batch_size)
     for start in range(0, len(rows), batch_size):
@@ -102,13 +113,15 @@ def judge_files(
         table = part.assign(p_fake=np.nan, predicted="", verdict="", faces=[[] for _ in found])
         if len(readable):
             known = [found[i] for i in readable]
-            places = np.repeat(readable, [len(squares) for _, squares in known])  # one per face
+            places = np.repeat(readable, [len(one.squares) for one in known])  # one per face
             batch = _stacked(detectors, part.iloc[places], known)
             judged = _with_faces(next(judge_rows(detectors, [batch], tta, threshold)), places, known)
             table = judged.reindex(part.index).combine_first(table)[judged.columns]
         elif detectors[0].categories:
             table = table.assign(predicted_category="", category_confidence=np.nan)
-        yield (table if detectors[0].faces else table.drop(columns="faces")).assign(error=errors)
+        judged = ["" if isinstance(one, str) else one.judged for one in found]
+        table = table if detectors[0].faces else table.drop(columns="faces")
+        yield table.assign(judged=judged, error=errors)
 
 
 def predict_files(
@@ -202,40 +215,52 @@ def _frames_to_read(detectors: Sequence[Detector], n_frames: int) -> int:
 
 def _read(detectors: Sequence[Detector], n_frames: int, source: Source) -> Decoded | str:
     """Decode a source at the size of each detector; or say why that cannot be done."""
-    fits = {detector.fit for detector in detectors}
+    fits = list(dict.fromkeys(detector.fit for detector in detectors))
     faces = detectors[0].faces
     try:
         if isinstance(source, Path) and source.suffix.lower() in VIDEO_SUFFIXES:
             frames = read_subject(source, n_frames, faces).images
-            fitted = {fit: np.stack([fit_image(frame, *fit[:2]) for frame in frames]) for fit in fits}
-            return fitted, [None]
-        if any(detector.n_frames for detector in detectors):
+            judged = "the main face, where one was found" if faces else _said(frames[0], fits)
+            judged = f"{judged}, in {len(frames)} frames"
+        elif any(detector.n_frames for detector in detectors):
             raise ImageError(f"{source} is no video; this detector judges clips.")
-        if isinstance(source, np.ndarray):
-            return {fit: fit_image(source, *fit[:2])[None] for fit in fits}, [None]
-        picture = source if isinstance(source, Picture) else read_picture(source)
-        return {fit: picture.views(*fit) for fit in fits}, picture.squares(faces)
+        elif isinstance(source, np.ndarray):
+            frames, judged = [source], _said(source, fits)
+        else:
+            picture = source if isinstance(source, Picture) else read_picture(source)
+            views = {fit: picture.views(*fit) for fit in fits}
+            said = dict.fromkeys(picture.judged(size, part) for size, _, part in fits)
+            return Decoded(views, picture.squares(faces), "; ".join(said))
+        views = {fit: np.concatenate([fit_views(frame, *fit) for frame in frames]) for fit in fits}
+        return Decoded(views, [None], judged)
     except ImageError as error:
         return str(error)
+
+
+def _said(image: np.ndarray, fits: Sequence[tuple[int, str, Part]]) -> str:
+    """Say which part of pixels is judged."""
+    return "; ".join(dict.fromkeys(say_judged(*image.shape[:2], size, part) for size, _, part in fits))
 
 
 def _stacked(detectors: Sequence[Detector], rows: pd.DataFrame, sources: Sequence[Decoded]) -> DecodedRows:
     """Put several sources together, as the detectors take them; a row is a video, or a face of an image."""
     pixels = {
-        fit: torch.from_numpy(np.concatenate([seen[fit] for seen, _ in sources])).permute(0, 3, 1, 2)
-        for fit in sources[0][0]
+        fit: torch.from_numpy(np.concatenate([one.views[fit] for one in sources])).permute(0, 3, 1, 2)
+        for fit in sources[0].views
     }
     if detectors[0].n_frames:
         pixels = {fit: one.unflatten(0, (len(sources), -1)) for fit, one in pixels.items()}
         return DecodedRows(rows, pixels)
-    frames = [(len(next(iter(seen.values()))), squares) for seen, squares in sources]
-    counts = [n // len(squares) for n, squares in frames for _ in squares]
+    counts = {
+        fit: [len(one.views[fit]) // len(one.squares) for one in sources for _ in one.squares]
+        for fit in pixels
+    }
     return DecodedRows(rows, pixels, counts)
 
 
 def _with_faces(judged: pd.DataFrame, places: np.ndarray, sources: Sequence[Decoded]) -> pd.DataFrame:
     """Return of each place the row with the highest `p_fake`, and in `faces` what was said of all."""
-    of_each = judged.assign(square=[one for _, squares in sources for one in squares]).groupby(places)
+    of_each = judged.assign(square=[square for one in sources for square in one.squares]).groupby(places)
     about = ["square", "p_fake", "verdict"]
     said = {place: rows.loc[rows["square"].notna(), about].to_dict("records") for place, rows in of_each}
     return judged.loc[of_each["p_fake"].idxmax()].set_axis(list(said)).assign(faces=pd.Series(said))

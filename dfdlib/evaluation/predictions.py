@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dfdlib.core.errors import DfdError
-from dfdlib.core.faces import Faces
+from dfdlib.core.native import Part
 from dfdlib.core.progress import Progress
 from dfdlib.data.dataset import ImageDataset
 from dfdlib.data.loader import make_loader
@@ -20,7 +20,8 @@ from dfdlib.data.manifest import content_digests
 from dfdlib.evaluation.tables import combined, joint_decision, predictions_table, with_decision
 from dfdlib.models.detector import Detector
 from dfdlib.models.fold_batchnorm import folded
-from dfdlib.models.forward import check_views, judge
+from dfdlib.models.forward import check_views, judge, pooled
+from dfdlib.models.networks import Logits
 
 _FRAMES_AT_ONCE = 64
 
@@ -30,10 +31,10 @@ class DecodedRows(NamedTuple):
 
     rows: pd.DataFrame
     """One row per image or video, N in all."""
-    pixels: Mapping[tuple[int, str, Faces | None], Tensor]
-    """By `Detector.fit`, of size S: uint8 [F, 3, S, S], the frames of all rows one after the other, or clips [N, T, 3, S, S]."""
-    counts: Sequence[int] | None = None
-    """Frames of each row, F in all; None for one each."""
+    pixels: Mapping[tuple[int, str, Part], Tensor]
+    """By `Detector.fit`, of size S: uint8 [F, 3, S, S], the frames or tiles of all rows one after the other, or clips [N, T, 3, S, S]."""
+    counts: Mapping[tuple[int, str, Part], Sequence[int]] | None = None
+    """By `Detector.fit`: frames or tiles of each row, F in all; None for one each."""
 
 
 def judge_rows(
@@ -46,7 +47,8 @@ def judge_rows(
 
     Args:
         detectors: One detector or an ensemble, see `tables.combined`; each finds its own image size.
-        batches: Images, videos whose frames' logits are averaged, or clips.
+        batches: Images, videos whose frames' logits are averaged, images whose tiles' logits are (see
+            `forward.pooled`), or clips.
         tta: Views, see `forward.VIEWS`.
         threshold: Called fake from this `p_fake` on, without a band; the detectors' own when not given.
 
@@ -57,7 +59,8 @@ def judge_rows(
     for batch in batches:
         tables = []
         for detector in detectors:
-            logits = _mean_logits(detector, batch.pixels[detector.fit], batch.counts, tta)
+            counts = batch.counts and batch.counts[detector.fit]
+            logits = _pooled_logits(detector, batch.pixels[detector.fit], counts, tta)
             tables.append(predictions_table(detector, batch.rows, *logits))
         table = combined(detectors, tables)
         if threshold is not None:
@@ -104,11 +107,14 @@ def predict_ensemble(
     check_fit(detectors[0], dataset)
     fit, manifest = detectors[0].fit, dataset.manifest
     seen = np.any([in_training(detector, manifest) for detector in detectors], axis=0)
+    dataset = dataset.judged()
     progress = Progress(
         make_loader(dataset, batch_size), "predicting", leave=False, disable=len(dataset) < 2000
     )
     batches = (
-        DecodedRows(manifest.iloc[batch["index"].numpy()], {fit: batch["image"]}) for batch in progress
+        DecodedRows(manifest.iloc[rows], {fit: batch["image"]}, {fit: dataset.n_views[rows]})
+        for batch in progress
+        for rows in [batch["index"].numpy()]
     )
     tables = list(judge_rows([folded(detector, len(dataset)) for detector in detectors], batches, tta))
     if not tables:
@@ -122,8 +128,8 @@ def check_fit(detector: Detector, dataset: ImageDataset) -> None:
     """Refuse images that were not fitted as the detector's. Raises `DfdError` that says how they were."""
     if dataset.fit != detector.fit:
         theirs, ours = (
-            f"{size} px, {interpolation}, {faces or 'whole images'}"
-            for size, interpolation, faces in (dataset.fit, detector.fit)
+            f"{size} px, {interpolation}, {part or 'whole images'}"
+            for size, interpolation, part in (dataset.fit, detector.fit)
         )
         raise DfdError(
             f"the images are fitted to {theirs}, and the detector looks at {ours}; make the data set with "
@@ -146,15 +152,13 @@ def in_training(detector: Detector, manifest: pd.DataFrame) -> np.ndarray:
     return np.isin(digests, detector.training_digests) & (digests != 0)
 
 
-def _mean_logits(
+def _pooled_logits(
     detector: Detector, pixels: Tensor, counts: Sequence[int] | None, tta: Sequence[str]
 ) -> tuple[np.ndarray | None, ...]:
-    """Return the fake logits [N], the category logits [N, C] and the novelty [N] of rows: means over their frames."""
+    """Return the fake logits [N], the category logits [N, C] and the novelty [N] of rows, pooled over their frames."""
     step = max(1, _FRAMES_AT_ONCE // max(1, detector.n_frames))
     parts = [judge(detector, part, tta, novelty=True) for part in pixels.split(step)]
-    fields = [None if one[0] is None else torch.cat(one).numpy() for one in zip(*parts, strict=True)]
-    if counts is None:
-        return tuple(fields)
-    starts = np.cumsum([0, *counts[:-1]])
-    sums = [None if one is None else np.add.reduceat(one, starts, axis=0) for one in fields]
-    return tuple(None if total is None else (total.T / np.asarray(counts)).T for total in sums)
+    logits = Logits(*(None if one[0] is None else torch.cat(one) for one in zip(*parts, strict=True)))
+    if counts is not None:
+        logits = pooled(logits, counts, detector.top)
+    return tuple(None if field is None else field.numpy() for field in logits)

@@ -19,6 +19,7 @@ import torch
 
 from dfdlib.core.errors import DfdError, ImageError
 from dfdlib.core.faces import Faces
+from dfdlib.core.native import Part
 from dfdlib.core.parallel import read_ahead
 from dfdlib.core.progress import Progress
 from dfdlib.data.manifest import files_of, subsample
@@ -26,10 +27,10 @@ from dfdlib.evaluation.bootstrap import bootstrap_metrics, check_resampling, wit
 from dfdlib.evaluation.tables import predictions_table
 from dfdlib.images.degrade import DEGRADATIONS, Degradation
 from dfdlib.images.faces import cut_square
-from dfdlib.images.picture import fit_image, read_picture
+from dfdlib.images.picture import fit_views, read_picture
 from dfdlib.models.detector import Detector
 from dfdlib.models.fold_batchnorm import folded
-from dfdlib.models.forward import judge
+from dfdlib.models.forward import judge, pooled
 
 MEASURED = ("auc", "balanced_accuracy")
 """The metrics of a robustness table, each with an interval; the second at the detector's own threshold."""
@@ -188,7 +189,8 @@ def _judge_versions(
     shape = 1 + len(applied), len(table)
     logits = {name: np.full(shape, np.nan, np.float32) for name in detectors}
     errors: dict[int, str] = {}
-    bytes_of_one = shape[0] * sum(3 * size**2 for size, *_ in fits)
+    most = {detector.fit: detector.most_views for detector in detectors.values()}
+    bytes_of_one = shape[0] * sum(3 * size**2 * n for (size, *_), n in most.items())
     n_at_once = int(np.clip(_BYTES_AT_ONCE // bytes_of_one, 1, _MOST_AT_ONCE))
     quick = {name: folded(detector, shape[0] * len(table)) for name, detector in detectors.items()}
 
@@ -200,34 +202,38 @@ def _judge_versions(
         errors |= {row: one for row, one in found.items() if isinstance(one, str)}
         images = {row: one for row, one in found.items() if row not in errors}
         for name, detector in quick.items() if images else ():
-            pixels = np.stack([one[detector.fit] for one in images.values()], axis=1)
-            for version, batch in enumerate(torch.from_numpy(pixels).movedim(-1, -3)):
-                logits[name][version, list(images)] = judge(detector, batch).fake.numpy()
+            for version, views in enumerate(
+                zip(*(one[detector.fit] for one in images.values()), strict=True)
+            ):
+                judged = judge(detector, torch.from_numpy(np.concatenate(views)).movedim(-1, -3))
+                logits[name][version, list(images)] = pooled(
+                    judged, [len(one) for one in views], detector.top
+                ).fake.numpy()
     return logits, errors
 
 
 def _versions(
-    path: Path, applied: Sequence[tuple[Degradation, float]], fits: Sequence[tuple[int, str, Faces | None]]
-) -> dict[tuple[int, str, Faces | None], np.ndarray] | str:
-    """Return the image and its degraded versions fitted to each size S, uint8 [1 + len(applied), S, S, 3].
+    path: Path, applied: Sequence[tuple[Degradation, float]], fits: Sequence[tuple[int, str, Part]]
+) -> dict[tuple[int, str, Part], list[np.ndarray]] | str:
+    """Return what is seen of the image and of its degraded versions, 1 + len(applied) of uint8 [K, S, S, 3], by fit.
 
     Where the file cannot be read, return why. The unmodified image is fitted as by `predict`, large JPEGs from a part
     of their size; degraded ones are fitted from the whole image. Faces are found in the unmodified image.
     """
     try:
         picture = read_picture(path)
-        fitted = {fit: [picture.fitted(*fit)] for fit in fits}
-        images = {faces: cut_square(picture.pixels, picture.squares(faces)[0]) for *_, faces in fits}
+        seen = {fit: [picture.views(*fit)[: 1 if isinstance(fit[2], Faces) else None]] for fit in fits}
+        images = {part: cut_square(picture.pixels, picture.squares(part)[0]) for *_, part in fits}
     except ImageError as error:
         return str(error)
-    for (degradation, level), faces in product(applied, images):
-        degraded = degradation.apply(images[faces], level)
+    for (degradation, level), part in product(applied, images):
+        degraded = degradation.apply(images[part], level)
         if degraded.dtype != np.uint8 or degraded.ndim != 3 or degraded.shape[2] != 3:
             raise DfdError(
                 f"the degradation in `{degradation.unit}` makes {degraded.dtype} {degraded.shape} of an image; "
                 "it must return uint8 [H, W, 3]."
             )
         for fit in fits:
-            if fit[2] == faces:
-                fitted[fit].append(fit_image(degraded, *fit[:2]))
-    return {fit: np.stack(images) for fit, images in fitted.items()}
+            if fit[2] == part:
+                seen[fit].append(fit_views(degraded, *fit))
+    return seen

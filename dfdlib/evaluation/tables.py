@@ -166,7 +166,7 @@ def public_table(predictions: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns `file`, `prediction` (real or fake), `p_fake`, `confidence` (probability of the side that was
         predicted), `verdict` (real, fake or can't tell), `category` and `category_confidence` where they are
-        predicted, `faces` as JSON where a detector crops to them (see `files.judge_files`), and `true_label` and `true_category` (empty where not known). A text that a spreadsheet
+        predicted, `judged` where it is known which part of an image was, `faces` as JSON where a detector crops to them (see `files.judge_files`), and `true_label` and `true_category` (empty where not known). A text that a spreadsheet
         would take for a formula starts with an apostrophe.
     """
     p_fake = predictions["p_fake"]
@@ -182,6 +182,8 @@ def public_table(predictions: pd.DataFrame) -> pd.DataFrame:
     if "predicted_category" in predictions:
         table["category"] = predictions["predicted_category"]
         table["category_confidence"] = predictions["category_confidence"].round(6)
+    if "judged" in predictions:
+        table["judged"] = predictions["judged"]
     if "faces" in predictions:
         table["faces"] = predictions["faces"].map(json.dumps)
     table["true_label"], table["true_category"] = predictions["label"], predictions["category"]

@@ -22,8 +22,10 @@ from dfdlib.data.manifest import files_of
 from dfdlib.images.decode import write_image
 from dfdlib.images.faces import Square
 from dfdlib.images.picture import Picture, overlay, read_picture
+from dfdlib.images.tiles import judged_shape, stitch, tile_squares
 from dfdlib.models.detector import Detector
 from dfdlib.models.fold_batchnorm import folded
+from dfdlib.models.forward import judge, pooled
 from dfdlib.models.networks import Logits
 
 METHODS = {
@@ -43,7 +45,7 @@ class Explanation(NamedTuple):
     """Heatmaps and what was decided."""
 
     heatmap: np.ndarray
-    """float32 [B, S, S] from 0 (does not matter) to 1."""
+    """float32 [B, S, S] from 0 (does not matter) to 1; of the tiles of an image [1, C, C], as they lie."""
     logits: Logits
     """What the network said, without gradient."""
 
@@ -54,6 +56,7 @@ def explain_images(
     target: str = "fake",
     method: str = "gradcam",
     layer: str = "",
+    together: bool = False,
 ) -> Explanation:
     """Show which places of images speak for a verdict.
 
@@ -66,10 +69,13 @@ def explain_images(
         target: What to look for evidence of: `fake`, `real`, `predicted`, or the name of a category.
         method: One of `METHODS`.
         layer: Dotted name of the layer; the last feature map when not given.
+        together: The images are parts of one, and their heatmaps get a common scale.
 
     Raises:
-        DfdError: Unknown target, method or layer.
+        DfdError: Unknown target, method or layer, or one that cannot explain several images together.
     """
+    if together and method != "gradcam":
+        raise DfdError(f"the heatmaps that `{method}` makes of tiles have no common scale; take gradcam.")
     if isinstance(images, np.ndarray):
         images = torch.from_numpy(images).permute(0, 3, 1, 2)
     layer = layer or detector.target_layer
@@ -81,7 +87,7 @@ def explain_images(
     detector.network.eval()
     images = images.to(detector.device, memory_format=torch.channels_last)
     if method == "gradcam":
-        maps, logits = _grad_cam(detector, layer, images, target)
+        maps, logits = _grad_cam(detector, layer, images, target, together)
     else:
         maps, logits = _by_library(detector, layer, images, target, METHODS[method])
     return Explanation(maps, Logits(*(None if part is None else part.detach().cpu() for part in logits)))
@@ -193,7 +199,9 @@ def _said(detector: Detector, found: Explanation) -> tuple[float, str]:
     return float(p_fake[0]), detector.decision.labels(p_fake)[0]
 
 
-def _grad_cam(detector: Detector, layer: str, images: Tensor, target: str) -> tuple[np.ndarray, Logits]:
+def _grad_cam(
+    detector: Detector, layer: str, images: Tensor, target: str, together: bool
+) -> tuple[np.ndarray, Logits]:
     """Compute Grad-CAM with nothing recorded below the layer."""
     kept: list[Tensor] = []
     thread = threading.get_ident()
@@ -224,7 +232,7 @@ def _grad_cam(detector: Detector, layer: str, images: Tensor, target: str) -> tu
             stacklevel=4,
         )
     weights = gradient.mean((2, 3), keepdim=True)
-    return _scaled((weights * features).sum(1).relu(), images.shape[-1]), logits
+    return _scaled((weights * features).sum(1).relu(), images.shape[-1], together), logits
 
 
 def _by_library(
@@ -299,11 +307,12 @@ def _as_maps(detector: Detector, layer: str, tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _scaled(maps: Tensor, size: int) -> np.ndarray:
-    """Enlarge maps [B, h, w] to [B, size, size], and stretch each over 0 to 1."""
+def _scaled(maps: Tensor, size: int, together: bool) -> np.ndarray:
+    """Enlarge maps [B, h, w] to [B, size, size], and stretch each, or all `together`, over 0 to 1."""
     large = F.interpolate(maps[:, None].float(), (size, size), mode="bilinear", align_corners=False)[:, 0]
-    large = large - large.amin((1, 2), keepdim=True)
-    highest = large.amax((1, 2), keepdim=True)
+    over = (0, 1, 2) if together else (1, 2)
+    large = large - large.amin(over, keepdim=True)
+    highest = large.amax(over, keepdim=True)
     return torch.where(highest > 0, large / highest, large).cpu().numpy()
 
 
@@ -332,7 +341,7 @@ def confident_explanation(
 def explain_picture(
     detector: Detector, picture: Picture, target: str = "predicted", method: str = "gradcam"
 ) -> tuple[Explanation, Square | None]:
-    """Explain one image; of several faces, the one that is most probably fake.
+    """Explain one image; of several faces, the one that is most probably fake; of tiles, all as one.
 
     Returns:
         The explanation, and the square that its heatmap covers, see `picture.overlay`.
@@ -340,7 +349,27 @@ def explain_picture(
     Raises:
         ImageError: See `confident_explanation`.
     """
+    if detector.native:
+        return _explain_squares(detector, picture, target, method)
     found = explain_images(detector, picture.views(*detector.fit), target, method)
     chosen = int(found.logits.fake.argmax())
     one = Logits(*(None if part is None else part[chosen : chosen + 1] for part in found.logits))
     return Explanation(found.heatmap[chosen : chosen + 1], one), picture.squares(detector.faces)[chosen]
+
+
+def _explain_squares(
+    detector: Detector, picture: Picture, target: str, method: str
+) -> tuple[Explanation, Square]:
+    """Explain an image by its native squares, whose maps become one; `predicted` is what they said together."""
+    views, whole = picture.views(*detector.fit), picture.pixels.shape[:2]
+    count = [len(views)]
+    if target == "predicted":
+        seen = judge(detector, torch.from_numpy(views).permute(0, 3, 1, 2))
+        p_fake = detector.decision.p_fake(pooled(seen, count, detector.top).fake.numpy())
+        target = detector.decision.labels(p_fake)[0]
+    found = explain_images(detector, views, target, method, together=len(views) > 1)
+    shape = judged_shape(*whole, detector.image_size, detector.native)
+    squares = tile_squares(*shape, detector.image_size, detector.native)
+    heatmap, square = stitch(found.heatmap, squares)
+    left, top, side = (round(value * whole[0] / shape[0]) for value in square)
+    return Explanation(heatmap[None], pooled(found.logits, count, detector.top)), (left, top, side)

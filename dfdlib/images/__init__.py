@@ -12,7 +12,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "degrade": ["DEGRADATIONS", "Degradation"],
         "faces": ["Box", "Square", "cut_square", "find_faces", "follow_face", "parse_faces"],
         "forge": ["FAMILIES", "STRENGTHS", "forge_image"],
-        "picture": ["Picture", "fit_image", "overlay", "read_picture", "reduce_image"],
+        "picture": ["Picture", "fit_image", "fit_views", "overlay", "read_picture", "reduce_image"],
+        "tiles": ["parse_fit"],
         "video": ["VIDEO_SUFFIXES", "read_frames", "read_subject"],
     },
 )

@@ -10,8 +10,10 @@ import numpy as np
 
 from dfdlib.core.errors import ImageError
 from dfdlib.core.faces import Faces
+from dfdlib.core.native import Native, Part
 from dfdlib.images.decode import MAX_PIXELS, Reduced, decode_reduced, read_bytes
 from dfdlib.images.faces import Square, cut_square, find_faces, square_around
+from dfdlib.images.tiles import judged_shape, tile_squares
 
 _SPARE = 2.25
 """The shorter side that a JPEG keeps when it is decoded at a part of its size, as a multiple of the fitted size.
@@ -37,13 +39,13 @@ class Picture:
         """The whole image, uint8 [H, W, 3]. Raises `ImageError`."""
         return self._decode(None).pixels
 
-    def squares(self, faces: Faces | None) -> list[Square | None]:
-        """Return what of the image a detector sees: squares around faces, the largest first; None is the whole image.
+    def squares(self, faces: Part) -> list[Square | None]:
+        """Return what of the image gets a verdict: squares around faces, the largest first; None is the image itself.
 
         Raises:
             ImageError: See `decode.decode_image`; or no face is found, and such images are refused.
         """
-        if faces is None:
+        if not isinstance(faces, Faces):
             return [None]
         if faces not in self._squares:
             found = [square_around(box, faces.margin) for box in find_faces(self.pixels, faces)]
@@ -52,13 +54,23 @@ class Picture:
             self._squares[faces] = found[: None if faces.which == "all" else 1] or [None]
         return self._squares[faces]
 
-    def views(self, size: int, interpolation: str = "bilinear", faces: Faces | None = None) -> np.ndarray:
-        """Return each of `squares` as `fitted` does, uint8 [K, size, size, 3]."""
-        squares = self.squares(faces)
+    def views(self, size: int, interpolation: str = "bilinear", part: Part = None) -> np.ndarray:
+        """Return what a detector sees, uint8 [K, size, size, 3]: each of `squares` as `fit_image` does, or `fit_views`."""
+        if isinstance(part, Native):
+            return fit_views(self.pixels, size, interpolation, part)
+        squares = self.squares(part)
         if squares == [None]:
             return fit_image(self._decode(math.ceil(_SPARE * size)).pixels, size, interpolation)[None]
         crops = (cut_square(self.pixels, square) for square in squares)
         return np.stack([fit_image(crop, size, interpolation) for crop in crops])
+
+    def judged(self, size: int, part: Part) -> str:
+        """Say in words which part of the image a detector of this fit judges."""
+        squares = self.squares(part)
+        if squares != [None]:
+            return "the largest face" if len(squares) == 1 else f"{len(squares)} faces"
+        known = next(iter(self._decoded.values()), None) or self._decode(None)
+        return say_judged(*known.pixels.shape[:2], size, part)
 
     def fitted(self, size: int, interpolation: str = "bilinear", faces: Faces | None = None) -> np.ndarray:
         """Return the image, or its largest face, as `fit_image` fits it, uint8 [size, size, 3].
@@ -122,7 +134,39 @@ def fit_image(image: np.ndarray, size: int, interpolation: str = "bilinear") -> 
     if side < size:
         method = cv2.INTER_CUBIC if interpolation == "bicubic" else cv2.INTER_LINEAR
         return cv2.resize(square, (size, size), interpolation=method)
-    return _shrunk(square, size, interpolation)
+    return _shrunk(square, (size, size), interpolation)
+
+
+def fit_views(image: np.ndarray, size: int, interpolation: str = "bilinear", part: Part = None) -> np.ndarray:
+    """Return what a detector sees of pixels: as `fit_image`, or native squares, see `tiles.parse_fit`.
+
+    Returns:
+        uint8 [K, size, size, 3].
+    """
+    if not isinstance(part, Native):
+        return fit_image(image, size, interpolation)[None]
+    image = shrink_to_tiles(image, size, interpolation, part)
+    return np.stack([cut_square(image, square) for square in tile_squares(*image.shape[:2], size, part)])
+
+
+def shrink_to_tiles(image: np.ndarray, size: int, interpolation: str, native: Native) -> np.ndarray:
+    """Return an image as tiles are cut from it: itself, or shrunk where there would be too many."""
+    shape = judged_shape(*image.shape[:2], size, native)
+    return image if shape == image.shape[:2] else _shrunk(image, shape, interpolation)
+
+
+def say_judged(height: int, width: int, size: int, part: Part) -> str:
+    """Say in words which part of an image a detector judges that sees no faces in it."""
+    if not isinstance(part, Native):
+        return "the whole picture" if height == width else "the middle square"
+    shape = judged_shape(height, width, size, part)
+    n = len(tile_squares(*shape, size, part))
+    if n > 1:
+        reduced = "" if shape[0] == height else f", reduced to {shape[1]} × {shape[0]} pixels"
+        return f"{n} overlapping squares, the whole picture{reduced}"
+    if max(shape) <= size:
+        return "the whole picture"
+    return f"the middle {min(width, size)} × {min(height, size)} pixels"
 
 
 def reduce_image(image: np.ndarray, longest_side: int) -> np.ndarray:
@@ -139,8 +183,8 @@ def reduce_image(image: np.ndarray, longest_side: int) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def _shrunk(square: np.ndarray, size: int, interpolation: str) -> np.ndarray:
-    """Reduce uint8 [S, S, 3] by an antialiased filter, as torchvision and Pillow do.
+def _shrunk(image: np.ndarray, shape: tuple[int, int], interpolation: str) -> np.ndarray:
+    """Reduce uint8 [H, W, 3] to `shape` by an antialiased filter, as torchvision and Pillow do.
 
     The pixels are the same as theirs, in about 40 % of the time of OpenCV's INTER_AREA.
     """
@@ -148,8 +192,8 @@ def _shrunk(square: np.ndarray, size: int, interpolation: str) -> np.ndarray:
     from torch import from_numpy
 
     # `unsqueeze` comes first: otherwise PyTorch copies each colour into a plane, which takes three times as long.
-    pixels = from_numpy(np.ascontiguousarray(square)).unsqueeze(0).permute(0, 3, 1, 2)
-    small = F.interpolate(pixels, (size, size), mode=interpolation, antialias=True, align_corners=False)
+    pixels = from_numpy(np.ascontiguousarray(image)).unsqueeze(0).permute(0, 3, 1, 2)
+    small = F.interpolate(pixels, shape, mode=interpolation, antialias=True, align_corners=False)
     return np.ascontiguousarray(small[0].permute(1, 2, 0).numpy())
 
 
@@ -168,11 +212,19 @@ def overlay(
         uint8 [H, W, 3], RGB; unchanged outside the square, which the detector did not see.
     """
     shown = image.copy()
-    left, top, side = square or centre_square(*image.shape[:2])
-    rows, columns = part_inside((left, top, side), *image.shape[:2])
-    scaled = cv2.resize(heatmap.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
-    scaled = scaled[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-    levels = (scaled.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    seen, heat = place_heatmap(heatmap, *image.shape[:2], square)
+    levels = (heat.clip(0, 1) * 255 + 0.5).astype(np.uint8)
     colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
-    shown[rows, columns] = cv2.addWeighted(shown[rows, columns], 1 - opacity, colours, opacity, 0)
+    shown[seen] = cv2.addWeighted(shown[seen], 1 - opacity, colours, opacity, 0)
     return shown
+
+
+def place_heatmap(
+    heatmap: np.ndarray, height: int, width: int, square: Square | None = None
+) -> tuple[tuple[slice, slice], np.ndarray]:
+    """Return the rows and columns of an image that a heatmap covers, see `overlay`, and the heat there, float32 [h, w]."""
+    left, top, side = square or centre_square(height, width)
+    rows, columns = part_inside((left, top, side), height, width)
+    scaled = cv2.resize(heatmap.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
+    inside = scaled[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    return (rows, columns), inside

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import nn
 
 from dfdlib.core.errors import DfdError, unknown
 from dfdlib.core.faces import Faces
+from dfdlib.core.native import Native, Part
 from dfdlib.models.clip_network import CnnLstm
 from dfdlib.models.decision import Decision
 from dfdlib.models.familiarity import Familiarity
@@ -43,6 +44,8 @@ class Detector:
     """How images are fitted to `image_size`: `bilinear` or `bicubic`, as for the backbone's first weights."""
     faces: Faces | None = None
     """How images are cropped to faces before they are fitted; None for whole images."""
+    native: Native | None = None
+    """How squares of native pixels are cut from images; None where images are fitted. Excludes `faces`."""
     familiarity: Familiarity | None = None
     """What its training images look like; None where that was not learned."""
     training_digests: np.ndarray | None = None
@@ -51,6 +54,10 @@ class Detector:
     """Those of the validation images alone, which it has not learned from; None where unknown."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """Training settings, data and versions; for the record only."""
+
+    def __post_init__(self) -> None:
+        if self.native and (self.faces or self.n_frames):
+            raise DfdError(f"`fit` is {self.native}; with faces and with clips it must be resize.")
 
     @property
     def device(self) -> torch.device:
@@ -64,9 +71,19 @@ class Detector:
         return DRAWN_ALONE if sources and all(name.startswith("demo-") for name in sources) else ""
 
     @property
-    def fit(self) -> tuple[int, str, Faces | None]:
-        """How images are fitted for it: side in pixels, interpolation and faces, see `picture.Picture.fitted`."""
-        return self.image_size, self.interpolation, self.faces
+    def fit(self) -> tuple[int, str, Part]:
+        """How images are fitted for it: side in pixels, interpolation and part, see `picture.Picture.views`."""
+        return self.image_size, self.interpolation, self.faces or self.native
+
+    @property
+    def most_views(self) -> int:
+        """Views of an image that it judges at most; of faces, each gets a verdict of its own."""
+        return self.native.most if self.native and self.native.tiles else 1
+
+    @property
+    def top(self) -> float:
+        """Share of the views that its verdict rests on, see `Native.top`."""
+        return self.native.top if self.native else 1.0
 
     @property
     def target_layer(self) -> str:
@@ -86,6 +103,7 @@ class Detector:
             "band": self.decision.band,
             "real_logits": self.decision.real_logits,
             "faces": self.faces and self.faces.plain(),
+            "native": self.native and asdict(self.native),
         }
         return json.loads(json.dumps(fields | decision))
 
@@ -98,6 +116,7 @@ class Detector:
         fields = {name: about[name] for name in _ABOUT if name in about}
         fields["categories"] = tuple(fields["categories"])
         fields["faces"] = Faces.from_plain(about["faces"]) if about.get("faces") else None
+        fields["native"] = Native(**about["native"]) if about.get("native") else None
         return cls(network, about["name"], **fields, decision=decision)
 
 
@@ -142,6 +161,7 @@ def create_detector(
     largest_side: int = 0,
     interpolation: str = "",
     faces: Faces | None = None,
+    native: Native | None = None,
     **switches: Any,
 ) -> Detector:
     """Build a detector: real/fake, and the category too where categories are given.
@@ -160,10 +180,11 @@ def create_detector(
         largest_side: The images' own size, see `dataset.typical_side`; 0 for any.
         interpolation: `bilinear` or `bicubic`, where it is not to be that of the backbone's weights.
         faces: How images are cropped to faces, see `images.faces.parse_faces`; whole images when not given.
+        native: How squares of native pixels are cut, see `images.tiles.parse_fit`; images are fitted when not given.
         switches: Further arguments of the network, such as `residual` and `stem_stride`.
 
     Raises:
-        DfdError: Unknown backbone, or weights that do not fit.
+        DfdError: Unknown backbone, weights that do not fit, or `native` with `faces` or clips.
     """
     categories = tuple(categories) if len(categories) > 1 else ()
     arguments: dict[str, Any] = {"n_categories": len(categories), **switches}
@@ -182,7 +203,7 @@ def create_detector(
     size = image_size or min(prepared.image_size, largest_side or prepared.image_size)
     _check_size(network, arguments.get("backbone", backbone), size, n_frames)
     interpolation = interpolation or prepared.interpolation
-    about = {"origin": origin, "interpolation": interpolation, "faces": faces}
+    about = {"origin": origin, "interpolation": interpolation, "faces": faces, "native": native}
     return Detector(network, kind, arguments, size, categories, n_frames, **about)
 
 

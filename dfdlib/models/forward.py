@@ -99,6 +99,26 @@ def judge(detector: Detector, images: Tensor, tta: Sequence[str] = (), novelty: 
     return Logits(*(None if field[0] is None else torch.cat(field) for field in zip(*judged, strict=True)))
 
 
+def pooled(logits: Logits, counts: Sequence[int], top: float = 1.0) -> Logits:
+    """Return the logits of images, [N], from those of their views: means, of `fake` that of the highest.
+
+    Args:
+        logits: Of all views, one image after the other, F in all.
+        counts: Views of each of N images.
+        top: Share of an image's views whose `fake` counts, see `Native.top`.
+    """
+
+    def highest(views: Tensor) -> Tensor:
+        return views.topk(max(1, round(top * len(views)))).values.mean()
+
+    fake = torch.stack([highest(views) for views in logits.fake.split(list(counts))])
+    rest = (
+        None if field is None else torch.stack([views.mean(0) for views in field.split(list(counts))])
+        for field in logits[1:]
+    )
+    return Logits(fake, *rest)
+
+
 def _judge_views(network: nn.Module, images: Tensor, tta: Sequence[str]) -> Logits:
     seen = [network(images)]
     for name in tta:

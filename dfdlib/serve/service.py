@@ -27,6 +27,7 @@ from dfdlib.evaluation.files import Source, judge_files
 from dfdlib.explain.heatmaps import explain_picture
 from dfdlib.images.faces import Square
 from dfdlib.images.picture import Picture, centre_square, overlay, part_inside, reduce_image
+from dfdlib.images.tiles import tile_squares
 from dfdlib.images.video import read_frames
 from dfdlib.models.decision import UNLIKE
 from dfdlib.models.detector import Detector
@@ -160,7 +161,7 @@ class Service:
             `predictions`: for each detector `model_name`, `label`, `verdict` (label, or `can't tell`),
             `confidence` (probability of the label), `p_fake`, `threshold`, `band`, and `category` where it
             names one; `faces` where it crops to them, see `files.judge_files`; `square`, what of the image it looked
-            at; `reals_as_high`, see `Decision.reals_as_high`. `verdict` is that of the most confident.
+            at (None for tiles, which cover it), and `judged`, the same in words; `reals_as_high`, see `Decision.reals_as_high`. `verdict` is that of the most confident.
             `grad_cam_model_name`, `dynamic_grad_cam` (overlay) and `heatmap` (colours alone, transparent where the
             detector did not look), as data URLs or None; `picture` too, where browsers cannot show the upload.
             `image_size`: width and height in pixels.
@@ -218,6 +219,7 @@ class Service:
                 "image_size": detector.image_size,
                 "categories": list(detector.categories),
                 "faces": str(detector.faces or ""),
+                "fit": str(detector.native or "resize"),
                 "threshold": detector.decision.threshold,
                 "band": list(detector.decision.band) if detector.decision.band else None,
                 "origin": detector.origin,
@@ -246,10 +248,8 @@ class Service:
         return file.resolve()
 
     def _notes_on_size(self, upload: Upload) -> list[str]:
-        small, wanted = (
-            min(upload.picture.pixels.shape[:2]),
-            max(one.image_size for one in self.models.values()),
-        )
+        small = min(upload.picture.pixels.shape[:2])
+        wanted = max((one.image_size for one in self.models.values() if not one.native), default=0)
         if small >= wanted / 2:
             return []
         return [
@@ -284,6 +284,7 @@ def _prediction(name: str, detector: Detector, upload: Upload) -> dict[str, Any]
         "p_fake": p_fake,
         "threshold": decision.threshold,
         "band": list(decision.band) if decision.band else None,
+        "judged": row["judged"],
         "square": _square(row, upload, detector),
         "reals_as_high": None if row["verdict"] == UNLIKE else decision.reals_as_high(p_fake),
         "n_reals": len(decision.real_logits),
@@ -299,12 +300,15 @@ def _prediction(name: str, detector: Detector, upload: Upload) -> dict[str, Any]
 
 
 def _square(row: pd.Series, upload: Upload, detector: Detector) -> Square | None:
-    """Return what of the picture a prediction is about; None where a face was followed through a video."""
+    """Return what of the picture a prediction is about; None for all of it, or a face followed through a video."""
     if len(row.get("faces", ())):
         return max(row["faces"], key=lambda face: face["p_fake"])["square"]
     if detector.faces and upload.video is not None:
         return None
-    return centre_square(*upload.picture.pixels.shape[:2])
+    shape = upload.picture.pixels.shape[:2]
+    if not detector.native:
+        return centre_square(*shape)
+    return None if detector.native.tiles else tile_squares(*shape, detector.image_size, detector.native)[0]
 
 
 def _is_video(data: bytes) -> bool:
@@ -336,6 +340,11 @@ def _card(detector: Detector, report: Mapping[str, Any] | None) -> list[str]:
     """Say in plain words what a detector is, what it was trained on and how good it is."""
     side = detector.image_size
     looks_at = "the faces in an image" if detector.faces else "the square in the middle of an image"
+    if detector.native:
+        looks_at = (
+            "squares all over an image" if detector.native.tiles else "a square in the middle of an image"
+        )
+        looks_at += ", in its own pixels"
     card = [
         f"It looks at {looks_at}, at {side} × {side} pixels ({detector.arguments.get('backbone', detector.kind)})."
     ]

@@ -103,7 +103,7 @@ class AugmentedImages(Dataset):
 
     def __getitems__(self, indices: Sequence[int]) -> AugmentedBatch:
         """Return a batch; PyTorch's loaders call this."""
-        batch = self.images.batch(indices)
+        batch = self.images.batch(indices, (self._seed, self.epoch))
         uniforms = sample_uniforms(self._seed, self.epoch, batch["index"], _DRAWS)
         share = mixup_share(float(uniforms[0, -1]), self._mixup)
         batch = AugmentedBatch(**batch, uniforms=uniforms, share=torch.tensor(share))

@@ -22,6 +22,7 @@ from dfdlib.models.checkpoint import save_detector
 from dfdlib.models.decision import Decision
 from dfdlib.models.detector import Detector
 from dfdlib.models.fold_batchnorm import folded
+from dfdlib.models.forward import pooled
 from dfdlib.models.networks import Heads
 from dfdlib.training.augment import AugmentedImages, augment, mixup, mixup_share, operations
 from dfdlib.training.history import History
@@ -79,9 +80,10 @@ def fit_frozen(
         backbone = folded(detector, views * len(train) + len(val))
         if precision.name != "fp32" and backbone is not detector:
             keep_inputs(backbone.network)
+        judged = val.judged()
         features = _features(backbone, train, config, views, precision)
-        val_features = _features(backbone, val, config, 1, precision)[:, 0]
-        heads, decision, history = _fit_heads(detector, train, features, val, val_features, config)
+        val_features = _features(backbone, judged, config, 1, precision)[:, 0]
+        heads, decision, history = _fit_heads(detector, train, features, judged, val_features, config)
         network.heads.load_state_dict(heads.state_dict())
         detector.decision = decision
         remember(detector, train, val)
@@ -103,7 +105,7 @@ def _fit_heads(
     val_features: Tensor,
     config: TrainConfig,
 ) -> tuple[Heads, Decision, History]:
-    """Train a copy of the heads on features [N, V, F] of training images, validate on [M, F]; all on the CPU.
+    """Train a copy of the heads on features [N, V, F] of training images, validate on [M, F], one row per view; all on the CPU.
 
     Returns:
         The heads of the best epoch, the decision fitted to them, and all epochs.
@@ -134,7 +136,7 @@ def _fit_heads(
                 )
         row = dict(zip(_LOSSES, (sums / len(steps)).tolist(), strict=True)) | {"learning_rate": rate}
         with torch.no_grad():
-            logits = heads.eval()(val_features)
+            logits = pooled(heads.eval()(val_features), val.n_views.tolist(), detector.top)
             row["val_loss"] = val_losses(logits, _batch(val, val_features, slice(None)))[0].item()
         category = None if logits.category is None else logits.category.numpy()
         row |= calibrated_scores(current, val, logits.fake.numpy(), category)

@@ -26,7 +26,7 @@ from dfdlib.core.errors import DfdError
 from dfdlib.core.files import alone_in, write_csv
 from dfdlib.core.machine import keep_freed_memory, versions
 from dfdlib.core.progress import Progress
-from dfdlib.data.dataset import ImageDataset
+from dfdlib.data.dataset import Batch, ImageDataset
 from dfdlib.data.loader import GroupShuffle, make_loader
 from dfdlib.data.manifest import fingerprint
 from dfdlib.evaluation import metrics
@@ -35,6 +35,8 @@ from dfdlib.evaluation.predictions import check_fit
 from dfdlib.evaluation.tables import predictions_table
 from dfdlib.models.checkpoint import load_checked, load_detector, save_checked, save_detector
 from dfdlib.models.detector import Detector
+from dfdlib.models.forward import pooled
+from dfdlib.models.networks import Logits
 from dfdlib.training.augment import AugmentedBatch, AugmentedImages, augment
 from dfdlib.training.history import History
 from dfdlib.training.losses import Losses
@@ -103,7 +105,7 @@ class _Run:
         keep_freed_memory()
         torch.backends.cudnn.deterministic = True  # a seed gives one detector
         self.detector, self.config, self.out_dir = detector, config, out_dir
-        self.train, self.val = train, val
+        self.train, self.val, self.val_views = train, val, val.judged().n_views
         freeze_stages(detector.network, config.freeze)
         self.identity = {
             **_identity(config),
@@ -112,6 +114,7 @@ class _Run:
             "network": detector.arguments,
             "input": [*detector.fit[:2], detector.n_frames],
             "faces": detector.faces and repr(detector.faces),
+            "native": detector.native and repr(detector.native),
         }
         remember(detector, train, val)
         detector.provenance |= {"versions": versions()}
@@ -137,7 +140,7 @@ class _Run:
         self.network, self.train_loader, self.val_loader = self.accelerator.prepare(
             network,
             make_loader(self.augmented, config.batch_size // config.accumulate, self.sampler, config.workers),
-            make_loader(val, 2 * config.batch_size, workers=config.workers),
+            make_loader(val.judged(), 2 * config.batch_size, workers=config.workers),
         )
         self.ema = (
             ModelEmaV3(detector.network, config.ema_decay, use_warmup=True) if config.ema_decay else None
@@ -210,7 +213,7 @@ class _Run:
         sums, gathered = torch.zeros(2, device=self.device), []
         for batch in self.val_loader:
             with self.precision.autocast(self.device):
-                logits = network(batch["image"])
+                logits = self._pooled(network, batch)
             sums += torch.stack(
                 [self.val_losses(logits, batch)[0] * len(batch["fake"]), sums.new_tensor(len(batch["fake"]))]
             )
@@ -222,6 +225,14 @@ class _Run:
             self.detector, self.val, fake, category if self.detector.categories else None
         )
         return {"val_loss": loss[0] / loss[1], **scores, "val_seconds": time.perf_counter() - started}
+
+    def _pooled(self, network: torch.nn.Module, batch: Batch) -> Logits:
+        """Return the logits of validation images, from those of their tiles where they are judged by tiles."""
+        if self.detector.most_views == 1:
+            return network(batch["image"])
+        parts = [network(part) for part in batch["image"].split(2 * self.config.batch_size)]
+        logits = Logits(*(None if one[0] is None else torch.cat(one) for one in zip(*parts, strict=True)))
+        return pooled(logits, self.val_views[batch["index"].cpu().numpy()].tolist(), self.detector.top)
 
     def record(self, row: dict[str, float]) -> bool:
         """Add an epoch to the history; say whether it is the best one so far."""

@@ -21,7 +21,7 @@ from dfdlib.cli import data
 from dfdlib.cli.app import COMMANDS, main
 from dfdlib.cli.terminal import show
 from dfdlib.data.dataset import ImageDataset
-from dfdlib.data.manifest import content_digests, files_of, read_manifest
+from dfdlib.data.manifest import content_digests, files_of, read_manifest, root_of, write_manifest
 from dfdlib.demo.sets import DEMO_IMAGES
 from dfdlib.evaluation.files import frame_scores
 from dfdlib.evaluation.predictions import predict
@@ -638,3 +638,30 @@ def test_crops_are_judged_as_they_were_trained_on(capsys, photos, crowd, green_f
         in dfd(capsys, "predict", two, "--model", model, "--faces", "cascade")[2]
     )
     assert "--faces needs --model" in dfd(capsys, "serve", "--faces", "yunet")[2]
+
+
+def test_what_is_judged_is_trained_stored_and_said(capsys, wide, tmp_path):
+    write_manifest(wide, root_of(wide) / "manifest.csv")
+    small = ("--backbone", "cnn", "--image-size", 32, "--epochs", 1, "--batch-size", 4, "--fit", "crop")
+    code, out, _ = dfd(capsys, "train", "--data", root_of(wide), "--out", tmp_path / "run", *small)
+    assert code == 0
+    model, file = json.loads(out)["model"], files_of(wide)[1]
+    code, out, err = dfd(capsys, "predict", file, "--model", model)
+    assert (code, json.loads(out)["judged"], "threshold" in err) == (0, "the middle 32 × 32 pixels", False)
+    tiles = ("--fit", "tiles, most=60", "--heatmap", tmp_path / "heat")
+    code, out, err = dfd(capsys, "predict", file, "--model", model, *tiles)
+    assert json.loads(out)["judged"] == "52 overlapping squares, the whole picture"
+    assert "its threshold was fitted to crop; `dfd calibrate --fit` fits it anew" in err
+    assert cv2.imread(json.loads(out)["heatmap"]).shape == (96, 320, 3)
+    csv = dfd(capsys, "predict", root_of(wide) / "real", "--model", model, "--out", tmp_path / "all.csv")[1]
+    assert set(pd.read_csv(csv.strip())["judged"]) == {"the middle 32 × 32 pixels"}
+    given = ("--data", root_of(wide), "--out", tmp_path / "tiles.pt", "--fit", "tiles")
+    code, out, err = dfd(capsys, "calibrate", "--model", model, *given)
+    assert (code, "threshold was" in err) == (0, False)
+    assert str(load_detector(tmp_path / "tiles.pt").native) == "tiles, most=32, top=1"
+    code, out, _ = dfd(capsys, "evaluate", "--model", model, "--data", root_of(wide), "--fit", "tiles")
+    assert (code, json.loads(out)[0]["n"]) == (0, 16)
+    assert (
+        "unknown word in `fit` `tile`" in dfd(capsys, "predict", file, "--model", model, "--fit", "tile")[2]
+    )
+    assert "--fit needs --model" in dfd(capsys, "serve", "--fit", "tiles")[2]

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dfdlib import DfdError
+from dfdlib.core.native import Native
 from dfdlib.data import cache, dataset
 from dfdlib.data.dataset import ImageDataset
 from dfdlib.data.loader import GroupShuffle, make_loader
@@ -200,3 +201,71 @@ def test_masks_are_cropped_as_the_images(crowd, green_faces):
     (mask,) = ImageDataset(table, (19, "bilinear", green_faces())).masks()
     assert mask[4:15, 4:15].all()
     assert mask.sum() < 14**2
+
+
+CROP, TILES = (32, "bilinear", Native()), (32, "bilinear", Native(tiles=True, most=52))
+
+
+def test_native_squares_are_drawn_by_seed_epoch_and_image_alone(wide):
+    images = ImageDataset(wide, CROP)
+    middle = images.batch([3, 0])["image"]
+    assert np.array_equal(
+        middle[1].permute(1, 2, 0).numpy(), read_image(root_of(wide) / "real/0.png")[32:64, 144:176]
+    )
+    drawn = images.batch([3, 0], (7, 0))["image"]
+    assert torch.equal(drawn[1], images.batch([0], (7, 0))["image"][0])
+    assert not torch.equal(drawn[1], images.batch([0], (7, 1))["image"][0])
+    assert not torch.equal(drawn[1], images.batch([0], (8, 0))["image"][0])
+
+
+def test_a_square_of_a_fake_holds_some_of_its_forged_region(wide):
+    images = ImageDataset(wide, CROP)
+    fakes = np.flatnonzero(wide["label"] == "fake")
+    for epoch in range(4):
+        of_fakes, of_reals = (images.batch(rows, (0, epoch))["image"].numpy() for rows in (fakes, fakes - 1))
+        grain = [np.abs(np.diff(one.astype(int), axis=-1)).max() for one in of_fakes]
+        assert min(grain) > 30
+        assert np.abs(np.diff(of_reals.astype(int), axis=-1)).max() < 30
+
+
+def test_judged_images_show_all_their_tiles(wide):
+    images = ImageDataset(wide, TILES)
+    assert images.batch([0, 1])["image"].shape == (2, 3, 32, 32)
+    assert (images.n_views == 1).all()
+    judged = images.judged().split("val")
+    assert (judged.n_views == 4 * 13).all()
+    batch = judged.batch([1, 0])
+    expected = np.concatenate(
+        [read_picture(root_of(wide) / judged.manifest["path"][i]).views(*TILES) for i in (1, 0)]
+    )
+    assert np.array_equal(batch["image"].permute(0, 2, 3, 1).numpy(), expected)
+    assert batch["index"].tolist() == [1, 0]
+    assert ImageDataset(wide, 32).judged().n_views.tolist() == [1] * len(wide)
+
+
+def test_whole_images_are_cached_as_long_as_there_is_room(wide, monkeypatch):
+    (root_of(wide) / "real/2.png").write_bytes(b"broken")
+    decoded, read = [], read_picture
+    monkeypatch.setattr(dataset, "read_picture", lambda path: decoded.append(1) or read(path))
+    cached = ImageDataset(wide, CROP)
+    assert list(cached.unreadable["path"]) == ["real/2.png"]
+    assert len(decoded) == len(wide)
+    again = ImageDataset(wide, CROP)
+    again.batch([0])
+    assert len(decoded) == len(wide)
+    monkeypatch.setattr(cache, "CACHE_LIMIT_BYTES", 3 * 96 * 320 * 3)
+    direct = ImageDataset(wide, (32, "bicubic", Native()))
+    assert cached.is_cached
+    assert again.is_cached
+    assert not direct.is_cached
+    rows = range(len(cached))
+    assert torch.equal(direct.batch(rows, (0, 0))["image"], cached.batch(rows, (0, 0))["image"])
+    assert torch.equal(again.batch(rows)["image"], cached.batch(rows)["image"])
+    assert sum(file.stat().st_size for file in cache.cache_root().glob("images-*.[nr]??")) <= 3 * 96 * 320 * 3
+
+
+def test_masks_are_cut_as_native_squares(wide):
+    table = wide.iloc[[1]].assign(path="masks/0.png")
+    images = ImageDataset(table, (240, "bilinear", Native()))
+    assert np.array_equal(images.masks()[0], images.pixels()[0, 0].numpy() > 127)
+    assert images.masks().any()

@@ -1,5 +1,7 @@
 """From images to the predictions table: in order, by one detector or several, and what was seen in training."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,9 +9,14 @@ import torch
 
 from dfdlib import DfdError, create_detector, predict
 from dfdlib.data.dataset import ImageDataset
-from dfdlib.data.manifest import categories_of, content_digests
+from dfdlib.data.manifest import categories_of, content_digests, root_of
+from dfdlib.evaluation.files import judge_files
 from dfdlib.evaluation.predictions import DecodedRows, in_training, judge_rows, predict_ensemble
+from dfdlib.evaluation.robustness import predict_degraded
 from dfdlib.evaluation.tables import joint_decision
+from dfdlib.images.degrade import DEGRADATIONS
+from dfdlib.images.picture import read_picture
+from dfdlib.images.tiles import parse_fit
 from dfdlib.models.decision import Decision
 from dfdlib.models.forward import judge
 
@@ -98,7 +105,7 @@ def test_frames_of_a_row_are_averaged():
     pixels = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
     rows = pd.DataFrame({"path": ["a", "b"]})
     alone = judge(detector, pixels)
-    (table,) = judge_rows([detector], [DecodedRows(rows, {detector.fit: pixels}, [2, 3])])
+    (table,) = judge_rows([detector], [DecodedRows(rows, {detector.fit: pixels}, {detector.fit: [2, 3]})])
     expected = [alone.fake[:2].mean().item(), alone.fake[2:].mean().item()]
     assert table["logit"].tolist() == pytest.approx(expected, abs=1e-5)
     category = alone.category[2:].mean(0).softmax(0)
@@ -113,3 +120,27 @@ def test_predictions_take_views(images):
     assert not np.allclose(plain["logit"], viewed["logit"])
     with pytest.raises(DfdError, match="unknown view `flop`; did you mean `flip`"):
         predict(detector, images, tta=("flop",))
+
+
+def test_tiles_are_pooled_alike_from_files_and_data_sets(wide):
+    tiles = create_detector("resnet10t", 32, pretrained="none", native=parse_fit("tiles, top=0.25"))
+    images = ImageDataset(wide, tiles.fit)
+    table = predict(tiles, images, batch_size=3)
+    logits = []
+    for row in (0, 5):
+        views = torch.from_numpy(read_picture(root_of(wide) / wide["path"][row]).views(*tiles.fit))
+        with torch.inference_mode():
+            of_tiles = tiles.network.eval()(views.permute(0, 3, 1, 2)).fake
+        logits.append(float(of_tiles.sort().values[-round(len(views) / 4) :].mean()))
+    assert table["logit"].iloc[[0, 5]].tolist() == pytest.approx(logits, abs=1e-4)
+    whole = replace(tiles, native=None)
+    alone, together = (
+        pd.concat(judge_files(chosen, wide), ignore_index=True) for chosen in ([tiles], [whole, tiles])
+    )
+    assert alone["logit"].tolist() == pytest.approx(table["logit"].tolist(), abs=1e-4)
+    assert alone["judged"][0] == "30 overlapping squares, the whole picture, reduced to 248 × 74 pixels"
+    assert together["judged"][0] == f"the middle square; {alone['judged'][0]}"
+    other = predict(whole, ImageDataset(wide, 32))["logit"]
+    assert together["logit"].tolist() == pytest.approx(((other + table["logit"]) / 2).tolist(), abs=1e-4)
+    degraded = predict_degraded({"tiles": tiles}, wide, {"blur": DEGRADATIONS["blur"]})
+    assert next(degraded)[2]["logit"].tolist() == pytest.approx(table["logit"].tolist(), abs=1e-4)

@@ -1,6 +1,7 @@
 """Heatmaps: at the right place, like the reference, and unmixed under many threads."""
 
 import threading
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,7 +12,8 @@ from torch import nn
 
 from dfdlib import DfdError, create_detector, predict
 from dfdlib.data.dataset import ImageDataset
-from dfdlib.data.manifest import files_of
+from dfdlib.data.manifest import files_of, root_of
+from dfdlib.evaluation.files import judge_files
 from dfdlib.explain.heatmaps import (
     METHODS,
     confident_explanation,
@@ -20,10 +22,12 @@ from dfdlib.explain.heatmaps import (
     pick_samples,
     save_samples,
 )
+from dfdlib.images.decode import read_image
 from dfdlib.images.picture import Picture, overlay, read_picture
+from dfdlib.images.tiles import parse_fit
 from dfdlib.models.decision import Decision
 from dfdlib.models.detector import Detector
-from dfdlib.models.networks import Logits
+from dfdlib.models.networks import HighPassResidual, Logits, unit_range
 from dfdlib.plots.explain import heatmap_grid
 
 
@@ -41,6 +45,21 @@ class Spot(nn.Module):
         maps = self.maps(images.float() / 255 if images.dtype == torch.uint8 else images)
         red, blue = maps.mean((2, 3)).T
         return Logits(red - blue, torch.stack([red, blue], 1))
+
+
+class Grain(nn.Module):
+    """Calls an image fake for its grain, which a splice may have and a clear sky has not."""
+
+    target_layer = "maps"
+
+    def __init__(self):
+        super().__init__()
+        self.residual, self.maps = HighPassResidual(), nn.Conv2d(3, 1, 1, bias=False)
+        self.maps.weight.data.fill_(1.0)
+
+    def forward(self, images):
+        maps = self.maps(self.residual(unit_range(images)).abs())
+        return Logits(20 * maps.mean((1, 2, 3)) - 10, None)
 
 
 @pytest.fixture
@@ -256,3 +275,42 @@ def test_an_overlay_ends_where_the_image_does():
     changed = shown.any(2)
     assert changed[14:, :6].all()
     assert changed.sum() == 6 * 6
+
+
+def test_a_splice_at_the_edge_of_a_wide_photograph_is_found_by_tiles_alone(wide):
+    detector = Detector(Grain(), "grain", {}, 32)
+    fakes, said = (wide["label"] == "fake").to_numpy(), {}
+    for fit in ("resize", "crop", "tiles, most=52, top=0.1"):
+        table = pd.concat(judge_files([replace(detector, native=parse_fit(fit))], wide))
+        said[fit[:5]] = table["predicted"].to_numpy() == "fake"
+    assert not said["resiz"].any()
+    assert not said["crop"].any()
+    assert np.array_equal(said["tiles"], fakes)
+    tiles = replace(detector, native=parse_fit("tiles, most=52, top=0.1"))
+    for path, mask in wide.loc[fakes, ["path", "mask"]].to_numpy():
+        picture = read_picture(root_of(wide) / path)
+        found, (left, top, side) = explain_picture(tiles, picture)
+        row, column = peak(found.heatmap[0])
+        assert (left, top, side) == (0, 0, 320) == (0, 0, len(found.heatmap[0]))
+        near = (
+            slice(max(row - 1, 0), row + 2),
+            slice(column - 1, column + 2),
+        )  # the filter reaches a pixel further
+        assert (read_image(root_of(wide) / mask)[near] > 127).any()
+        assert float(found.logits.fake[0]) > 0
+        shown = overlay(picture.pixels, found.heatmap[0], 1.0, (left, top, side))
+        assert shown.shape == picture.pixels.shape
+        assert (shown != picture.pixels).any(2).mean() > 0.9, "all of it was judged"
+
+
+def test_a_native_square_is_explained_where_it_is(spot, wide):
+    picture = read_picture(root_of(wide) / "real/0.png")
+    spot.native = parse_fit("crop")
+    for method in ("gradcam", "layercam"):
+        found, square = explain_picture(spot, picture, method=method)
+        assert square == (144, 32, 32)
+        assert found.heatmap.shape == (1, 32, 32)
+    spot.native = parse_fit("tiles, most=3")
+    assert explain_picture(spot, picture, "blue")[1] == (0, -16, 320), "24 rows of 32 are the image's own"
+    with pytest.raises(DfdError, match="have no common scale; take gradcam"):
+        explain_picture(spot, picture, method="layercam")

@@ -12,6 +12,7 @@ import torch
 
 from dfdlib import DfdError, load_detector, save_detector
 from dfdlib.core.faces import Faces
+from dfdlib.images.tiles import parse_fit
 from dfdlib.models.checkpoint import load_checked
 from dfdlib.models.decision import Decision
 from dfdlib.models.detector import Detector, create_detector
@@ -205,3 +206,13 @@ def test_how_faces_are_cropped_is_kept(detector, tmp_path):
     old = detector.about()
     del old["faces"]  # as older files are
     assert Detector.from_about(detector.network, old).fit == (32, "bilinear", None)
+
+
+def test_what_is_judged_is_kept(detector, tmp_path):
+    tiles = dataclasses.replace(detector, native=parse_fit("tiles, most=9, top=0.5"))
+    save_detector(tiles, tmp_path / "tiles.pt")
+    assert load_detector(tmp_path / "tiles.pt").fit == tiles.fit == (32, "bilinear", tiles.native)
+    with pytest.raises(DfdError, match="`fit` is crop; with faces and with clips it must be resize"):
+        dataclasses.replace(detector, native=parse_fit("crop"), faces=Faces("yunet.onnx"))
+    with pytest.raises(DfdError, match="with clips"):
+        create_detector("resnet10t", 32, pretrained="none", n_frames=4, native=parse_fit("crop"))

@@ -10,6 +10,8 @@ import torch
 from dfdlib import DfdError, create_detector, load_detector, predict
 from dfdlib.core.faces import Faces
 from dfdlib.data.dataset import ImageDataset
+from dfdlib.evaluation.files import judge_files
+from dfdlib.images.tiles import parse_fit
 from dfdlib.models.decision import Decision
 from dfdlib.models.onnx import export_onnx
 
@@ -94,3 +96,13 @@ def test_how_faces_are_cropped_is_kept(tmp_path):
     loaded = load_detector(tmp_path / "cnn.onnx")
     assert loaded.fit == detector.fit
     assert loaded.faces.model == faces.model
+
+
+def test_what_is_judged_is_kept(tmp_path, wide):
+    detector = create_detector("cnn", 32, native=parse_fit("tiles, top=0.5"))
+    export_onnx(detector, tmp_path / "cnn.onnx")
+    loaded = load_detector(tmp_path / "cnn.onnx")
+    assert loaded.fit == detector.fit
+    ours, theirs = (next(judge_files([one], wide)) for one in (detector, loaded))
+    assert theirs["logit"].tolist() == pytest.approx(ours["logit"].tolist(), abs=1e-3)
+    assert theirs["judged"].tolist() == ours["judged"].tolist()

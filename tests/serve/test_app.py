@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from PIL import Image
 from dfdlib import DfdError, create_detector, load_detector, save_detector
 from dfdlib.cli.app import main
 from dfdlib.data.manifest import files_of
+from dfdlib.images.tiles import parse_fit
 from dfdlib.models.decision import Decision
 from dfdlib.models.detector import DRAWN_ALONE
 from dfdlib.models.onnx import export_onnx
@@ -399,3 +401,24 @@ def test_each_face_gets_a_verdict_and_its_place(crowd, green_faces, files, store
     detector.faces = green_faces("whole")
     app = create_app(Service({"net": detector}), store).test_client()
     assert send(app, none).json["predictions"][0]["faces"] == []
+
+
+def test_it_is_said_which_part_was_judged(wide, files, store):
+    net = load_detector(files / "net.pt")
+    image = files_of(wide)[0].read_bytes()
+    size = net.image_size
+    for fit, judged, square in [
+        ("resize", "the middle square", [112, 0, 96]),
+        ("crop", f"the middle {size} × {size} pixels", [(320 - size) // 2, (96 - size) // 2, size]),
+        ("tiles, most=99", "overlapping squares, the whole picture", None),
+    ]:
+        app = create_app(Service({"net": replace(net, native=parse_fit(fit))}), store).test_client()
+        answer = send(app, image).json
+        (said,) = answer["predictions"]
+        assert said["judged"].endswith(judged)
+        assert said["square"] == square
+        heat = np.array(Image.open(io.BytesIO(base64.b64decode(answer["heatmap"].split(",")[1]))))
+        assert (heat[..., 3] == 255).all() == (fit[:5] == "tiles")
+        about = app.get("/models").json["models"][0]
+        assert about["fit"].startswith(fit[:5])
+        assert ("own pixels" in about["card"][0]) == (fit != "resize")

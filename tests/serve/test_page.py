@@ -192,9 +192,9 @@ def test_the_square_that_was_judged_is_outlined(page, photo):
     assert outline["x"] - image["x"] == pytest.approx(image["width"] * 20 / 160, abs=1)
     assert outline["width"] == pytest.approx(image["width"] * 120 / 160, abs=1)
     assert outline["height"] == pytest.approx(image["height"], abs=1)
-    assert (
-        "Only the square in the dashed outline was judged, 75 % of the picture" in find(page, "#caption").text
-    )
+    said = find(page, "#caption").text
+    assert "Only the square in the dashed outline was judged, 75 % of the picture" in said
+    assert "Judged: the middle square." in said
 
 
 def test_dropped_files_are_all_judged_and_listed(page, photo):

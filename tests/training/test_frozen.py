@@ -10,6 +10,7 @@ from dfdlib.data.dataset import ImageDataset
 from dfdlib.data.manifest import categories_of
 from dfdlib.evaluation import metrics
 from dfdlib.evaluation.predictions import in_training
+from dfdlib.images.tiles import parse_fit
 from dfdlib.models.fold_batchnorm import folded
 from dfdlib.training import frozen
 from dfdlib.training.frozen import fit_frozen
@@ -146,3 +147,12 @@ def test_what_features_cannot_do_is_refused(images, tmp_path):
     fakes = train.subset((train.manifest["label"] == "fake").to_numpy())
     with pytest.raises(DfdError, match="training split has no real image"):
         fit_frozen(new_detector(images), fakes, val, SETTINGS, tmp_path)
+
+
+def test_frozen_features_are_validated_on_all_tiles(wide, tmp_path):
+    detector = create_detector("resnet10t", 32, pretrained="none", native=parse_fit("tiles, most=12"))
+    images = ImageDataset(wide, detector.fit)
+    config = TrainConfig(epochs=2, batch_size=4, precision="fp32", monitor="loss")
+    history = fit_frozen(detector, images.split("train"), images.split("val"), config, tmp_path)
+    scores = metrics.binary_metrics(predict(detector, images.split("val")))
+    assert scores["auc"] == pytest.approx(history["val_auc"][history["val_loss"].idxmin()])

@@ -19,6 +19,7 @@ from dfdlib.core.files import alone_in
 from dfdlib.data.dataset import ImageDataset
 from dfdlib.data.manifest import categories_of, root_of
 from dfdlib.evaluation import metrics
+from dfdlib.images.tiles import parse_fit
 from dfdlib.models.networks import Logits
 from dfdlib.training.loop import BEST, LAST, _Run
 from dfdlib.training.losses import Losses
@@ -384,3 +385,20 @@ def test_the_precision_is_said_and_kept_by_a_resumed_run(images, tmp_path, monke
     detector, history = train(images, tmp_path, precision="auto", epochs=2)
     assert history["precision"].tolist() == ["bf16", "bf16"]
     assert detector.provenance["precision"] == "bf16"
+
+
+@pytest.mark.parametrize("text", ["crop", "tiles, most=12, top=0.25"])
+def test_native_squares_are_learned_and_all_of_them_judged(wide, tmp_path, text):
+    tables = []
+    for name in ("one", "two"):
+        detector = create_detector("resnet10t", 32, pretrained="none", native=parse_fit(text))
+        images = ImageDataset(wide, detector.fit)
+        config = TrainConfig(epochs=2, batch_size=4, precision="fp32")
+        history = fit(detector, images.split("train"), images.split("val"), config, tmp_path / name)
+        tables.append(predict(detector, images.split("val")))
+        scores = metrics.binary_metrics(tables[-1])
+        assert scores["auc"] == pytest.approx(history["val_auc"].max()), "validated as it is judged"
+    assert tables[0]["logit"].tolist() == tables[1]["logit"].tolist(), "the same squares were drawn"
+    assert load_detector(tmp_path / "one" / BEST).fit == detector.fit
+    with pytest.raises(DfdError, match=f"the detector looks at 32 px, bilinear, {text[:4]}"):
+        predict(detector, ImageDataset(wide, 32))

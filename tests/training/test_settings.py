@@ -24,6 +24,7 @@ PARAMETERS = {
     "seed": 0,
     "max_images": 0,
     "workers": 0,
+    "fit": "resize",
     "residual": True,
     "stem_stride": 1,
     "fake_loss_weight": 1.0,

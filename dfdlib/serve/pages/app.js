@@ -106,6 +106,7 @@ function captionOf(answer) {
   else if (square && square[2] ** 2 < width * height) {
     parts.push(`Only the square in the dashed outline was judged, ${Math.round(100 * square[2] ** 2 / (width * height))} % of the picture; what lies outside it was not looked at.`);
   }
+  parts.push(`Judged: ${shownBy(answer).judged}.`);
   return [...parts, ...answer.notes].join(" ");
 }
 
