@@ -36,8 +36,9 @@ def photo(kind):
 
 
 @pytest.fixture
-def server(tmp_path):
+def server(tmp_path, monkeypatch):
     """The application with a tiny detector; `counts` holds how often each status was answered."""
+    monkeypatch.setenv("DFD_DATA_DIR", str(tmp_path))
     models = {"cnn": create_detector("cnn", 32, pretrained="none")}
     app = create_app(Service(models), FeedbackStore(tmp_path / "feedback.db"), max_bytes=200_000)
     app.counts = Counter()

@@ -14,7 +14,7 @@ from typing import Any
 import tyro
 
 from dfdlib import __version__
-from dfdlib.cli import data, learn, use
+from dfdlib.cli import data, generalise, learn, use
 from dfdlib.cli.options import UsageError
 from dfdlib.cli.terminal import show
 from dfdlib.core.errors import DfdError, unknown
@@ -28,6 +28,8 @@ COMMANDS = {
     "finetune": learn.finetune,
     "calibrate": learn.calibrate,
     "evaluate": learn.evaluate,
+    "generalise": generalise.generalise,
+    "results": generalise.results,
     "predict": use.predict,
     "explain": use.explain,
     "serve": use.serve,
@@ -47,6 +49,7 @@ examples:
   dfd explain new/ --model run/best_model.pt --out heatmaps
   dfd serve --model run/best_model.pt             a page on http://127.0.0.1:8000
   dfd evaluate --model run/best_model.pt --data a --data b
+  dfd generalise a b c --out run                  train on each of three data sets, and test on each
   dfd --version                                   print the version
 
 Results are tables on a terminal; --json, or a pipe, makes them JSON.

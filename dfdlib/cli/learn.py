@@ -55,7 +55,7 @@ def train(
         config: How to train.
     """
     switches = {"residual": residual, "stem_stride": stem_stride, "attention": attention}
-    _check_network(backbone, image_size, [weights, *switches.values()])
+    check_network(backbone, image_size, [weights, *switches.values()])
     from dfdlib.cli.outcome import save_outcome
     from dfdlib.core import machine
     from dfdlib.data import ImageDataset, categories_of, typical_side
@@ -79,7 +79,8 @@ def train(
     return {"model": str(Path(out) / BEST), "metrics": scores}
 
 
-def _check_network(backbone: str, image_size: int, of_backbones: Sequence[Any]) -> None:
+def check_network(backbone: str, image_size: int, of_backbones: Sequence[Any]) -> None:
+    """Raise `UsageError` for options that a network does not take."""
     if backbone == "cnn" and any(of_backbones):
         raise UsageError("--backbone cnn takes no --weights, --residual, --stem-stride or --attention.")
     if image_size and image_size < 16:

@@ -236,11 +236,10 @@ def serve(
 
 
 def _named(model: Sequence[str], faces: str) -> tuple[dict[str, Detector], dict[str, Path]]:
-    """Return detectors and their folders by the names that users see."""
+    """Return detectors and their files by the names that users see."""
     files = [Path(file) for file in model]
     names = model_names(files)
-    folders = {name: file.parent for name, file in zip(names, files, strict=True)}
-    return dict(zip(names, load_detectors(model, faces), strict=True)), folders
+    return dict(zip(names, load_detectors(model, faces), strict=True)), dict(zip(names, files, strict=True))
 
 
 def _prepare_demo(service: Service) -> None:
@@ -264,7 +263,7 @@ def _prepare_demo(service: Service) -> None:
         except DfdError as error:
             service.preparing = f"The demo detectors could not be prepared: {error}"
             return
-        service.ready(detectors, {name: file.parent for name, file in files.items()})
+        service.ready(detectors, files)
 
     atexit.register(process.terminate)
     threading.Thread(target=follow, daemon=True).start()

@@ -8,6 +8,7 @@ import os
 import platform
 import random
 import re
+import shlex
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -67,6 +68,15 @@ def versions() -> dict[str, Any]:
         except PackageNotFoundError:
             found[package] = None
     return found | {"machine": f"{cpu_name()}, {os.cpu_count()} cores", "commit": _commit()}
+
+
+def command() -> str | None:
+    """Return the command line that this process was started by; None in the kernel of a notebook."""
+    program = Path(sys.argv[0])
+    if program.name == "ipykernel_launcher.py":
+        return None
+    name = f"python -m {program.parent.name}" if program.name == "__main__.py" else program.name
+    return f"{name} {shlex.join(sys.argv[1:])}".strip()
 
 
 def cpu_name() -> str:

@@ -17,7 +17,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "comparison": ["Comparison", "paired_bootstrap"],
         "files": ["frame_scores", "judge_files", "predict_files"],
-        "generalisation": ["cross_dataset", "leave_one_out"],
         "metrics": ["METRICS", "auc", "average_precision", "binary_metrics", "by_category", "eer"],
         "predictions": ["predict", "predict_ensemble"],
         "robustness": ["measure_robustness", "predict_degraded"],

@@ -72,6 +72,7 @@ def fit_temperature(truth: np.ndarray, logits: np.ndarray) -> float:
     return float(np.exp(fitted.x))
 
 
+_KEPT_REALS = 200
 _ABOVE_ONE = float(np.nextafter(1, 2))
 
 
@@ -188,7 +189,9 @@ def calibrate(
     min_accuracy: float = 0.9,
     groups: np.ndarray | None = None,
 ) -> Decision:
-    """Fit temperature, threshold and band to validation images.
+    """Fit temperature, threshold and band to validation images, and keep the logits of the real ones.
+
+    Of more than 200 real images, 200 are kept, spread evenly over their ranks.
 
     Args:
         truth: [N], 1 fake, 0 real; where one is missing, the temperature stays 1 and the threshold 0.5.
@@ -210,7 +213,10 @@ def calibrate(
                 f"there are {n_real} real images of different sources, and {needed} are needed to show a false-alarm rate "
                 f"of {false_alarms:.2%}; calibrate on more, or allow more false alarms."
             )
-    plain = Decision(temperature=fit_temperature(truth, logits))
+    reals = np.sort(np.asarray(logits, np.float64)[np.asarray(truth) == 0])
+    ranks = np.linspace(0, len(reals) - 1, min(len(reals), _KEPT_REALS)).round().astype(int)
+    kept = tuple(reals[ranks].tolist())
+    plain = Decision(temperature=fit_temperature(truth, logits), real_logits=kept)
     p_fake = plain.p_fake(logits)
     if false_alarms is None:
         threshold = choose_threshold(truth, p_fake)

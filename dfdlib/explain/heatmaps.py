@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -200,6 +201,8 @@ def _grad_cam(detector: Detector, layer: str, images: Tensor, target: str) -> tu
     def cut(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
         if threading.get_ident() != thread:  # a forward pass elsewhere goes through unharmed
             return output
+        if not isinstance(output, Tensor):
+            raise _no_map(layer)
         torch.set_grad_enabled(True)
         kept[:] = [output.detach().requires_grad_()]
         return kept[0].clone()  # what follows may work in place
@@ -209,10 +212,17 @@ def _grad_cam(detector: Detector, layer: str, images: Tensor, target: str) -> tu
     try:
         with torch.no_grad():
             logits = detector.network(images)
+            if not kept:
+                raise _no_map(layer)
             (gradient,) = torch.autograd.grad(_score(detector, logits, target).sum(), kept)
     finally:
         hook.remove()
-    features, gradient = (_as_maps(detector, tensor) for tensor in (kept[0].detach(), gradient))
+    features, gradient = (_as_maps(detector, layer, tensor) for tensor in (kept[0].detach(), gradient))
+    if not gradient.any():
+        warnings.warn(
+            f"nothing of `{layer}` reaches the verdict, so the heatmaps are empty; name an earlier `layer`.",
+            stacklevel=4,
+        )
     weights = gradient.mean((2, 3), keepdim=True)
     return _scaled((weights * features).sum(1).relu(), images.shape[-1]), logits
 
@@ -237,7 +247,7 @@ def _by_library(
             return _score(detector, self.network(pixels), target)[:, None]
 
     def reshape(tensor: Tensor) -> Tensor:
-        return _as_maps(detector, tensor)
+        return _as_maps(detector, layer, tensor)
 
     pixels, modules = images.float() / 255, [network.get_submodule(layer)]
     with torch.enable_grad(), getattr(pytorch_grad_cam, name)(Score(), modules, reshape) as cam:
@@ -264,6 +274,10 @@ def _check_target(detector: Detector, target: str) -> None:
         raise unknown("target", target, known)
 
 
+def _no_map(layer: str) -> DfdError:
+    return DfdError(f"`{layer}` gives no feature map that heatmaps can be drawn from; name another `layer`.")
+
+
 def _check_layer(detector: Detector, name: str) -> None:
     try:
         detector.network.get_submodule(name)
@@ -272,12 +286,14 @@ def _check_layer(detector: Detector, name: str) -> None:
         raise DfdError(f"the network has no layer `{name}`{did_you_mean(name, names) or '.'}") from None
 
 
-def _as_maps(detector: Detector, tensor: Tensor) -> Tensor:
+def _as_maps(detector: Detector, layer: str, tensor: Tensor) -> Tensor:
     """Bring features to [B, C, h, w]: tokens of a transformer stand in a square, after those of no place."""
     if tensor.ndim == 3:
-        prefix = getattr(detector.network.backbone, "num_prefix_tokens", 0)
-        side = round((tensor.shape[1] - prefix) ** 0.5)
-        return tensor[:, prefix:].transpose(1, 2).unflatten(2, (side, side))
+        for prefix in (getattr(detector.network.backbone, "num_prefix_tokens", 0), 0):
+            side = round((tensor.shape[1] - prefix) ** 0.5)
+            if side * side == tensor.shape[1] - prefix:
+                return tensor[:, prefix:].transpose(1, 2).unflatten(2, (side, side))
+        raise _no_map(layer)
     if tensor.shape[1] == tensor.shape[2] != tensor.shape[3]:  # channels last, as in Swin
         return tensor.permute(0, 3, 1, 2)
     return tensor

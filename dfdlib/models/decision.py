@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import expit
@@ -21,10 +21,16 @@ class Decision:
     """Divides the logit before the sigmoid (Guo et al. 2017); above 0."""
     band: tuple[float, float] | None = None
     """From the first up to the second `p_fake` the verdict is "can't tell"; None where no band was fitted."""
+    real_logits: tuple[float, ...] = field(default=(), repr=False)
+    """Logits of real validation images, see `calibration.calibrate`; empty where they are not known."""
 
     def p_fake(self, logits: np.ndarray) -> np.ndarray:
         """Return the probability of fake, float64 [N] from 0 to 1, of raw logits [N]."""
         return expit(np.asarray(logits, np.float64) / self.temperature)
+
+    def reals_as_high(self, p_fake: float) -> float | None:
+        """Return the share of real validation images that score at least `p_fake`; None where it is not known."""
+        return float((self.p_fake(self.real_logits) >= p_fake).mean()) if self.real_logits else None
 
     def is_fake(self, p_fake: np.ndarray) -> np.ndarray:
         """Return which scores call an image fake, bool [N]."""

@@ -84,6 +84,7 @@ class Detector:
         fields = {name: getattr(self, name) for name in _ABOUT} | {
             "name": self.kind,
             "band": self.decision.band,
+            "real_logits": self.decision.real_logits,
             "faces": self.faces and self.faces.plain(),
         }
         return json.loads(json.dumps(fields | decision))
@@ -92,7 +93,8 @@ class Detector:
     def from_about(cls, network: nn.Module, about: Mapping[str, Any]) -> Detector:
         """Put a network and what `about` returned together again."""
         band = tuple(about["band"]) if about.get("band") else None
-        decision = Decision(about["threshold"], about["temperature"], band)
+        reals = tuple(about.get("real_logits", ()))
+        decision = Decision(about["threshold"], about["temperature"], band, reals)
         fields = {name: about[name] for name in _ABOUT if name in about}
         fields["categories"] = tuple(fields["categories"])
         fields["faces"] = Faces.from_plain(about["faces"]) if about.get("faces") else None
@@ -178,6 +180,18 @@ def create_detector(
             arguments = {"backbone": found.name, **look, **arguments}
             network = create_network(kind, **arguments, module=None if origin == SCRATCH else found.module)
     size = image_size or min(prepared.image_size, largest_side or prepared.image_size)
+    _check_size(network, arguments.get("backbone", backbone), size, n_frames)
     interpolation = interpolation or prepared.interpolation
     about = {"origin": origin, "interpolation": interpolation, "faces": faces}
     return Detector(network, kind, arguments, size, categories, n_frames, **about)
+
+
+def _check_size(network: nn.Module, name: str, size: int, n_frames: int) -> None:
+    """Refuse a network that cannot take the size, before any image is decoded."""
+    frames = (1,) if n_frames else ()
+    try:
+        with torch.inference_mode():
+            network.eval()(torch.zeros(1, *frames, 3, size, size, dtype=torch.uint8))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        own = preprocessing_of(name).image_size
+        raise DfdError(f"{name} takes no images of {size} px; set image_size={own}, its own.") from error

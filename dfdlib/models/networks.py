@@ -156,9 +156,15 @@ class TimmNetwork(nn.Module):
 
     @property
     def target_layer(self) -> str:
-        """Dotted name of the last feature map."""
+        """Dotted name of the last feature map whose places reach the heads.
+
+        Where the class token alone reaches them, that is what the last block's attention reads.
+        """
         if self.attention is not None:
             return "attention"
+        blocks = getattr(self.backbone, "blocks", None)
+        if blocks and getattr(self.backbone, "global_pool", "") == "token" and hasattr(blocks[-1], "norm1"):
+            return f"backbone.blocks.{len(blocks) - 1}.norm1"
         return f"backbone.{self.backbone.feature_info[-1]['module']}"
 
     def embed(self, images: Tensor) -> Tensor:

@@ -24,6 +24,8 @@ FALLBACK = "tf_efficientnet_lite0"
 """The backbone whose ImageNet weights come with the packages that dfdlib needs."""
 
 _CONNECT_TIMEOUT_S = 3.0
+_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")
+"""Keys under which training scripts keep weights; averaged ones first."""
 
 
 class WeightsPackage(NamedTuple):
@@ -260,15 +262,18 @@ def _read_state(file: Path) -> Mapping[str, Tensor]:
             f"{file} is no file of weights that can be read safely ({_first_line(error)})."
         ) from error
     while isinstance(state, Mapping):
-        inner = next(
-            (state[key] for key in ("state_dict", "model", "model_state_dict") if key in state), None
-        )
-        if inner is None:
+        wrapped = next((key for key in _WRAPPERS if key in state), None)
+        if wrapped is None:
             break
-        state = inner
+        if wrapped.endswith("ema"):
+            warnings.warn(f"{file}: its averaged weights, `{wrapped}`, are taken.", stacklevel=2)
+        state = state[wrapped]
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise DfdError(f"{file} holds no table of weights; pass a state_dict in timm's keys.")
-    return {key.removeprefix("module."): value for key, value in state.items()}
+    for key, value in state.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise DfdError(f"{file} holds values that are not finite, in `{key}`; its training has failed.")
+    return {key.replace("_orig_mod.", "").removeprefix("module."): value for key, value in state.items()}
 
 
 def _from_timm(name: str, offline: bool) -> nn.Module:

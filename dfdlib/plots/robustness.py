@@ -17,12 +17,6 @@ from dfdlib.plots.style import _DASHES, GREY, SERIES, _shown, _styled
 
 _MARKS = "os^Dvp*X"
 _CHANCE = 0.5
-_AXES = {
-    "left_out": "trained without",
-    "generator": "tested on the fakes of",
-    "detector": "detector",
-    "dataset": "tested on",
-}
 
 
 @_styled
@@ -69,51 +63,55 @@ def robustness_curves(table: pd.DataFrame, metric: str = "auc") -> Figure:
 
 @_styled
 def generalisation_matrix(table: pd.DataFrame) -> Figure:
-    """Show the AUC of each detector (rows) on each family or data set (columns) as an annotated heat map.
+    """Show the AUC of each training (rows) on each test (columns) with its interval, as a heat map.
 
-    A cell whose row and column have the same name is framed: the family that the detector never saw.
+    Framed is what a detector has not seen.
 
     Args:
-        table: See `generalisation.leave_one_out`, or `generalisation.cross_dataset`; an AUC that is NaN is
-            drawn grey.
+        table: See `training.generalise.generalise`; an AUC that is NaN is drawn grey.
 
     Raises:
         DfdError: Nothing in the table.
     """
     if table.empty or not table["auc"].notna().any():
         raise DfdError("there is nothing to draw; the table holds no value.")
-    down, across = ("left_out", "generator") if "left_out" in table else ("detector", "dataset")
-    matrix = table.pivot(index=down, columns=across, values="auc")
-    matrix = matrix.loc[table[down].unique(), table[across].unique()]
-    values = matrix.to_numpy(float)
-    counts = table.drop_duplicates(across).set_index(across)["n_fake"]
-    columns = [f"{_shown(name)}\nn = {counts[name]:,}" for name in matrix.columns]
+    names = {name: list(table[name].unique()) for name in ("trained_on", "tested_on")}
+    cells = table.set_index(["trained_on", "tested_on"])
+    texts = cells["auc"].map("{:.3f}".format) + cells[["auc_low", "auc_high"]].apply(
+        lambda ends: "\n{:.2f}–{:.2f}".format(*ends), axis=1
+    )
+    values, texts, relation = (
+        column.unstack().loc[names["trained_on"], names["tested_on"]].to_numpy()
+        for column in (cells["auc"], texts, cells["relation"])
+    )
+    counts = table.drop_duplicates("tested_on").set_index("tested_on")["n"]
     figure, axis = plt.subplots(figsize=(2.6 + 1.05 * values.shape[1], 1.9 + 0.62 * values.shape[0]))
     axis.set_facecolor("#DDDDDD")
     sns.heatmap(
-        values,
-        annot=True,
-        fmt=".3f",
+        values.astype(float),
+        annot=texts,
+        fmt="",
         cmap="Blues",
         vmin=_CHANCE,
         vmax=1,
         ax=axis,
-        xticklabels=columns,
-        yticklabels=[_shown(name) for name in matrix.index],
-        cbar_kws={"label": "AUC", "extend": "min" if np.nanmin(values) < _CHANCE else "neither"},
+        xticklabels=[f"{_shown(name)}\nn = {counts[name]:,}" for name in names["tested_on"]],
+        yticklabels=[_shown(name, 34) for name in names["trained_on"]],
+        cbar_kws={"label": "AUC", "extend": "min" if table["auc"].min() < _CHANCE else "neither"},
         linewidths=1,
         linecolor="white",
     )
-    for row, column in np.argwhere(np.isnan(values)):  # seaborn leaves these out
+    for row, column in np.argwhere(np.isnan(values.astype(float))):  # seaborn leaves these out
         axis.text(column + 0.5, row + 0.5, "–", ha="center", va="center")
     axis.tick_params(length=0)
     axis.tick_params(axis="y", rotation=0)
-    axis.set_xticks(axis.get_xticks(), columns, rotation=30, ha="right", rotation_mode="anchor")
-    framed = np.argwhere(matrix.index.to_numpy()[:, None] == matrix.columns.to_numpy())
-    for row, column in framed:
+    axis.set_xticks(
+        axis.get_xticks(), axis.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor"
+    )
+    for row, column in np.argwhere(relation != "seen"):
         axis.add_patch(Rectangle((column, row), 1, 1, fill=False, ec="black", lw=2.5, clip_on=False))
-    axis.set(xlabel=_AXES[across], ylabel=_AXES[down])
-    axis.set_title(_title(table, len(framed) > 0))
+    axis.set(xlabel="tested on", ylabel="trained on")
+    axis.set_title("AUC and its 95 % interval over groups; framed: not seen in training")
     return figure
 
 
@@ -144,9 +142,3 @@ def _caption(table: pd.DataFrame) -> str:
 def _range(counts: pd.Series) -> str:
     low, high = counts.min(), counts.max()
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
-def _title(table: pd.DataFrame, framed: bool) -> str:
-    by_family = "left_out" in table
-    against = f"Fakes of each family against {table['n_real'].iloc[0]:,} real images" if by_family else "AUC"
-    return against + ("; framed: never seen in training" if framed else "")

@@ -13,7 +13,7 @@ import pandas as pd
 from dfdlib.core import paths
 from dfdlib.core.errors import DfdError
 from dfdlib.core.files import atomic_path, plain, safe_table, write_csv, write_json
-from dfdlib.core.machine import versions
+from dfdlib.core.machine import command, versions
 from dfdlib.data.manifest import fingerprint, root_of
 from dfdlib.data.sources import source_names
 from dfdlib.evaluation import bootstrap, metrics
@@ -110,7 +110,8 @@ class Report:
         Returns:
             What was written: `notebook`, `data`, `metrics` by split (of each metric its value and, as
             `<metric>_95`, its interval; `n_seen` counts images that the detector was trained on or chosen by),
-            `by_generator`, `by_category`, of several data sets `by_source`, `settings`, `versions`, `seconds`.
+            `by_generator`, `by_category`, of several data sets `by_source`, `settings`, `command` (null in a notebook),
+            `versions`, `seconds`.
         """
         labelled = {name: table for name, table in judged.items() if table["label"].notna().any()}
         scores = {name: metrics.binary_metrics(table) for name, table in labelled.items()}
@@ -134,6 +135,7 @@ class Report:
             "by_category": metrics.by_category(last).to_dict("index") if last is not None else {},
             **more,
             "settings": self.run,
+            "command": command(),
             "versions": versions(),
             "seconds": round(time.time() - self.started, 1),
         }

@@ -198,11 +198,11 @@ def _card(file: Path, run: Run) -> dict[str, Any] | None:
         "parameters": sum(weight.numel() for weight in detector.network.parameters()),
         "detector": detector,
         "main": main,
-        "robustness": _worst(pd.read_csv(robustness)) if main and robustness.is_file() else [],
+        "robustness": worst_levels(pd.read_csv(robustness)) if main and robustness.is_file() else [],
     }
 
 
-def _worst(table: pd.DataFrame) -> list[dict[str, Any]]:
+def worst_levels(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return for each degradation its strongest level."""
     degraded = table[table["degraded"].astype(bool)]
     return degraded.groupby(["detector", "degradation"], sort=False).tail(1).to_dict("records")

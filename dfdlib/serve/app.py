@@ -152,7 +152,27 @@ def _add_reports(app: Flask, service: Service, feedback: FeedbackStore) -> None:
 
     @app.get("/models")
     def models() -> Response:
-        return jsonify(models=service.about(), notice=service.notice, ready=not service.preparing)
+        limit = app.config["MAX_CONTENT_LENGTH"]
+        return jsonify(
+            models=service.about(),
+            notice=service.notice,
+            ready=not service.preparing,
+            max_bytes=limit,
+            version=__version__,
+        )
+
+    @app.get("/examples")
+    def examples() -> Response:
+        return jsonify(
+            examples=[{key: one[key] for key in ("label", "generator")} for one in service.examples()]
+        )
+
+    @app.get("/examples/<int:index>.jpg")
+    def example(index: int) -> Response:
+        found = service.examples()
+        if index >= len(found):
+            raise UploadError("There is no such example.", 404)
+        return send_file(found[index]["file"], mimetype="image/jpeg")
 
     @app.get("/models/<int:index>/<name>.png")
     def figure(index: int, name: str) -> Response:
@@ -179,8 +199,11 @@ def _add_judging(app: Flask, service: Service, feedback: FeedbackStore) -> None:
             if request.form.get("consent") != "yes":
                 raise UploadError("An image is kept only where the field `consent` is `yes`.", 400)
             data = _image_of_request()
-            if service.read(data).sha256 != sha256:
-                raise UploadError("This is not the image that `image_sha256` names.", 400)
+            upload = service.read(data)
+            if upload.sha256 != sha256 or upload.video is not None:
+                raise UploadError(
+                    "This is not the image that `image_sha256` names; videos are not kept.", 400
+                )
         feedback.add(sha256, label, predictions, data)
         return jsonify(stored_image=data is not None), 201
 

@@ -24,6 +24,8 @@ CREATE TABLE IF NOT EXISTS feedback (
     label TEXT NOT NULL CHECK (label IN ('real', 'fake')),
     predictions TEXT NOT NULL
 );
+DELETE FROM feedback WHERE id NOT IN (SELECT max(id) FROM feedback GROUP BY image_sha256);
+CREATE UNIQUE INDEX IF NOT EXISTS one_per_image ON feedback (image_sha256);
 CREATE TABLE IF NOT EXISTS images (
     image_sha256 TEXT PRIMARY KEY,
     data BLOB NOT NULL
@@ -62,7 +64,7 @@ class FeedbackStore:
         predictions: Sequence[Mapping[str, Any]],
         image: bytes | None = None,
     ) -> None:
-        """Keep what a user says an image is.
+        """Keep what a user says an image is; it replaces what was said of this image before.
 
         Args:
             image_sha256: Of the file, in hex.
@@ -83,7 +85,7 @@ class FeedbackStore:
                     self._check_room(connection, len(image))
                     connection.execute("INSERT OR IGNORE INTO images VALUES (?, ?)", (image_sha256, image))
                 connection.execute(
-                    "INSERT INTO feedback (time, image_sha256, label, predictions) VALUES (?, ?, ?, ?)",
+                    "INSERT OR REPLACE INTO feedback (time, image_sha256, label, predictions) VALUES (?, ?, ?, ?)",
                     (now, image_sha256, label, json.dumps(list(predictions))),
                 )
                 connection.execute("COMMIT")
@@ -116,8 +118,6 @@ class FeedbackStore:
     def save_images(self, folder: str | Path) -> pd.DataFrame:
         """Write the stored images to `<folder>/{real,fake}/<sha256>.<ending>`.
 
-        An image that users disagree on is of the label that most of them gave, and left out at a draw.
-
         Returns:
             Their manifest, all in the `train` split, each a group of its own.
 
@@ -125,15 +125,11 @@ class FeedbackStore:
             DfdError: No image is stored, or one cannot be written.
         """
         with self._connection() as connection:
-            votes = connection.execute(
-                "SELECT images.image_sha256, sum(label = 'fake'), count(*) FROM images "
-                "JOIN feedback USING (image_sha256) GROUP BY images.image_sha256 ORDER BY min(feedback.id)"
+            said = connection.execute(
+                "SELECT image_sha256, label FROM images JOIN feedback USING (image_sha256) ORDER BY feedback.id"
             ).fetchall()
             rows = []
-            for name, fakes, n in votes:
-                if 2 * fakes == n:
-                    continue
-                label = "fake" if 2 * fakes > n else "real"
+            for name, label in said:
                 (data,) = connection.execute(
                     "SELECT data FROM images WHERE image_sha256 = ?", (name,)
                 ).fetchone()
@@ -144,7 +140,7 @@ class FeedbackStore:
                 rows.append({"path": path, "label": label, "split": "train", "group": name})
         if not rows:
             raise DfdError(
-                f"{self.path} holds no image that users agreed to share and agree on: nothing to learn from yet."
+                f"{self.path} holds no image that users agreed to share: nothing to learn from yet."
             )
         columns = ["path", "label", "category", "split", "group", "generator"]
         manifest = pd.DataFrame(rows, columns=columns).astype(object)

@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "crossval": ["CrossValidation", "compare", "cross_validate"],
         "finetune": ["before_and_after", "failures", "learn_from_failures", "save_failures", "with_feedback"],
         "frozen": ["fit_frozen"],
+        "generalise": ["PROTOCOLS", "finding", "open_sources"],
         "loop": ["fit"],
         "settings": ["TrainConfig"],
     },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,8 @@ def cross_validate(
     for fold in range(n_splits):
         train, held_out = dataset.subset(fold_of != fold), dataset.subset(fold_of == fold)
         own = dataclasses.replace(config, seed=config.seed + fold)
-        detector, history = _fold(new_detector(seed=own.seed), train, held_out, own, out_dir, fold)
+        fresh = new_detector(seed=own.seed)
+        detector, history = train_or_load(fresh, train, held_out, own, out_dir, f"fold {fold}")
         detectors.append(detector)
         histories.append(history)
         tables.append(calibrated(predict(detector, held_out, tta=tta), detector).assign(fold=fold))
@@ -129,31 +131,49 @@ def compare(
     return pd.DataFrame.from_dict(rows, orient="index"), judged
 
 
-def _fold(
+def train_or_load(
     detector: Detector,
     train: ImageDataset,
-    held_out: ImageDataset,
+    val: ImageDataset,
     config: TrainConfig,
     out_dir: Path,
-    fold: int,
+    name: str,
 ) -> tuple[Detector, pd.DataFrame]:
-    """Train one fold, or load it where it was trained already."""
-    weights, log = out_dir / f"best_model_fold{fold}.pth", out_dir / f"training_log_fold{fold}.csv"
+    """Train a detector, or load it where it was trained already on the same data with the same settings.
+
+    Args:
+        detector: See `loop.fit`.
+        train: See `loop.fit`.
+        val: See `loop.fit`.
+        config: See `loop.fit`.
+        out_dir: Folder of `best_model_<name>.pth` and `training_log_<name>.csv`.
+        name: What to call the training; its letters, digits and dashes name the files.
+
+    Returns:
+        The trained detector and its history.
+
+    Raises:
+        DfdError: See `loop.fit`.
+    """
+    key = re.sub(r"[^\w-]", "", name)
+    weights, log = out_dir / f"best_model_{key}.pth", out_dir / f"training_log_{key}.csv"
     if weights.exists() and log.exists():
         finished = load_detector(weights)
         if (
             finished.provenance.get("settings") == dataclasses.asdict(config)
             and finished.provenance.get("data") == fingerprint(train.manifest)
+            and finished.provenance.get("validation") == fingerprint(val.manifest)
             and (finished.kind, finished.arguments) == (detector.kind, detector.arguments)
             and (finished.fit, finished.n_frames) == (detector.fit, detector.n_frames)
+            and finished.origin == detector.origin
         ):
-            Progress.write(f"fold {fold}: trained already, taken from {weights}")
+            Progress.write(f"{name}: trained already, taken from {weights}")
             return finished, pd.read_csv(log)
-        Progress.write(f"fold {fold}: {weights} is of other data or settings; training it again")
+        Progress.write(f"{name}: {weights} is of other data or settings; training it again")
     else:
-        Progress.write(f"fold {fold}: {len(train)} images to train on, {len(held_out)} held out")
-    working = out_dir / f"fold{fold}"
-    history = fit(detector, train, held_out, config, working)
+        Progress.write(f"{name}: {len(train)} images to train on, {len(val)} held out")
+    working = out_dir / key
+    history = fit(detector, train, val, config, working)
     write_csv(history, log)
     (working / LOG).unlink()
     (working / BEST).replace(weights)

@@ -242,6 +242,7 @@ class _Run:
                 "settings": dataclasses.asdict(self.config),
                 "epoch": len(self.history),
                 "data": self.identity["data"],
+                "validation": self.identity["validation"],
             }
             self.detector.provenance |= about | {"precision": self.precision.name}
             save_detector(dataclasses.replace(self.detector, network=network), self.out_dir / BEST)

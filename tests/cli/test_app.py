@@ -5,6 +5,7 @@ import hashlib
 import inspect
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -311,6 +312,7 @@ def called(monkeypatch):
         ("scan a --label 0_old=fake --label x=real", {"path": "a", "label": ("0_old=fake", "x=real")}),
         ("serve --origin http://a --origin http://b", {"origin": ("http://a", "http://b"), "port": 8000}),
         ("report --only 04 06", {"only": ("04", "06"), "build_only": False}),
+        ("generalise a b --out o --protocol released", {"data": ("a", "b"), "protocol": "released"}),
         ("report --build-only", {"only": None, "build_only": True}),
         ("train --out o --no-residual --attention", {"residual": False, "attention": True, "data": ""}),
         (
@@ -369,6 +371,9 @@ def test_failures_are_one_sentence_and_an_exit_code(capsys, model, arguments, me
         "train --out o --epochs many",
         "train --out o --image-size -5",
         "train --out o --backbone cnn --residual",
+        "generalise --out o",
+        "generalise a --out o --protocol all",
+        "results",
         "train --out o --monitor accuracy",
     ],
 )
@@ -399,6 +404,31 @@ def test_a_video_gets_one_verdict_and_a_timeline(capsys, model, film, tmp_path):
     scores = frame_scores([load_detector(model)], film, 6)
     assert scores["frame"].tolist() == list(range(6))
     assert verdict["probability"] == pytest.approx(video_level(scores)["p_fake"][0], abs=1e-5)
+
+
+def test_training_on_each_data_set_resumes_and_ends_on_the_page_of_results(
+    capsys, photos, tmp_path, monkeypatch
+):
+    other = shutil.copytree(photos, tmp_path / "other")
+    for file in other.rglob("*.png"):
+        cv2.imwrite(str(file), cv2.flip(cv2.imread(str(file)), 1))
+    small = ("--backbone", "cnn", "--image-size", 24, "--epochs", 1, "--seeds", 1)
+    line = ("generalise", photos, other, "--out", tmp_path / "runs" / "each", *small)
+    code, out, err = dfd(capsys, *line)
+    assert code == 0, err
+    first = json.loads(out)
+    assert [cell["relation"] for cell in first["cells"]] == ["seen", "unseen", "unseen", "seen"]
+    monkeypatch.setattr("dfdlib.training.crossval.fit", lambda *_: pytest.fail("trained again"))
+    assert json.loads(dfd(capsys, *line)[1]) == first
+    code, out, _ = dfd(capsys, "results", tmp_path / "runs", "--out", tmp_path / "RESULTS.md")
+    assert (code, out) == (0, f"{tmp_path / 'RESULTS.md'}\n")
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert first["finding"] in text
+    cell = first["cells"][1]
+    assert f"**{cell['auc']:.3f} [{cell['auc_low']:.3f}, {cell['auc_high']:.3f}]**" in text
+    assert {file.name for file in (tmp_path / "runs" / "each").glob("generalise.*")} == {
+        f"generalise.{ending}" for ending in ("csv", "png", "svg", "json")
+    }
 
 
 def test_a_folder_of_images_and_videos(capsys, model, film, photos, tmp_path):

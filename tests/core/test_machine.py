@@ -9,6 +9,19 @@ import pytest
 from dfdlib.core import machine
 
 
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        ("/usr/bin/dfd", "dfd scan 'my photos'"),
+        ("/x/dfdlib/__main__.py", "python -m dfdlib scan 'my photos'"),
+        ("/x/ipykernel_launcher.py", None),
+    ],
+)
+def test_the_command_can_be_typed_again(monkeypatch, program, expected):
+    monkeypatch.setattr("sys.argv", [program, "scan", "my photos"])
+    assert machine.command() == expected
+
+
 def test_versions_name_what_is_not_installed(monkeypatch):
     monkeypatch.setattr(machine, "_PACKAGES", ("torch", "no-such-package"))
     found = machine.versions()

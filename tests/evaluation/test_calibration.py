@@ -247,3 +247,13 @@ def test_a_decision_is_fitted_by_its_parts():
     assert strict.is_fake(p_fake)[truth == 0].mean() <= 0.02
     assert strict.threshold > fitted.threshold
     assert strict.band == calibration.abstain_band(truth, p_fake, strict.threshold, 0.95)
+
+
+def test_a_decision_keeps_how_real_images_score():
+    truth, logits = np.arange(1000) % 2, np.arange(1000.0) / 100 - 5
+    decision = calibration.calibrate(truth, logits)
+    assert len(decision.real_logits) == 200
+    for share in (0.1, 0.5, 0.9):
+        score = np.quantile(decision.p_fake(logits[truth == 0]), 1 - share)
+        assert decision.reals_as_high(score) == pytest.approx(share, abs=0.01)
+    assert Decision().reals_as_high(0.5) is None

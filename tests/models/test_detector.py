@@ -196,3 +196,9 @@ def test_only_detectors_that_saw_nothing_but_the_demo_set_are_said_to_know_nothi
     for sources, known in ((["demo-v5"], True), (["demo-v5", "photos"], False), ([], False)):
         detector.provenance["sources"] = sources
         assert bool(detector.limits) == known
+
+
+@pytest.mark.parametrize(("backbone", "size"), [("swin_tiny_patch4_window7_224", 64), ("mixer_s16_224", 96)])
+def test_a_size_that_a_backbone_cannot_take_is_refused_at_once(backbone, size):
+    with pytest.raises(DfdError, match=rf"{backbone} takes no images of {size} px; set image_size=224"):
+        create_detector(backbone, size, pretrained="none")

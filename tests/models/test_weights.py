@@ -45,6 +45,26 @@ def test_wrapped_weights_are_unwrapped(resnet_weights, tmp_path):
     assert torch.equal(backbone.conv1[0].weight, state["conv1.0.weight"])
 
 
+def test_compiled_and_averaged_weights_are_understood(resnet_weights, tmp_path):
+    state = torch.load(resnet_weights, weights_only=True)
+    averaged = {f"_orig_mod.{key}": value for key, value in state.items()}
+    file = tmp_path / "timm.pth"
+    torch.save(
+        {"state_dict": {key: 0 * value for key, value in state.items()}, "state_dict_ema": averaged}, file
+    )
+    with pytest.warns(UserWarning, match=r"timm\.pth: its averaged weights, `state_dict_ema`, are taken"):
+        backbone, *_ = create_backbone("resnet10t", weights=str(file))
+    assert torch.equal(backbone.conv1[0].weight, state["conv1.0.weight"])
+
+
+def test_weights_that_are_not_finite_are_refused_by_name(resnet_weights, tmp_path):
+    state = torch.load(resnet_weights, weights_only=True)
+    state["layer1.0.conv1.weight"][0] = float("nan")
+    torch.save(state, tmp_path / "nan.pth")
+    with pytest.raises(DfdError, match=r"nan\.pth holds values that are not finite, in `layer1\.0\.conv1"):
+        create_backbone("resnet10t", weights=str(tmp_path / "nan.pth"))
+
+
 def test_safetensors_are_read(resnet_weights, tmp_path):
     from safetensors.torch import save_file
 

@@ -100,7 +100,7 @@ def test_metrics_json_has_its_shape(results, predictions):
     assert read_json(results, "metrics.json") == json.loads(json.dumps(content))
     assert list(content) == [
         *("notebook", "data", "metrics", "by_generator", "by_category", "weights"),
-        *("settings", "versions", "seconds"),
+        *("settings", "command", "versions", "seconds"),
     ]
     assert content["data"] == {
         "root": predictions["root"][0],

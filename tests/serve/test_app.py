@@ -30,6 +30,12 @@ def encoded(image, kind="PNG", **options):
     return buffer.getvalue()
 
 
+@pytest.fixture(autouse=True)
+def _own_data(tmp_path_factory, monkeypatch):
+    """Keep drawn examples out of the user's data folder."""
+    monkeypatch.setenv("DFD_DATA_DIR", str(tmp_path_factory.getbasetemp() / "data"))
+
+
 @pytest.fixture(scope="module")
 def photo():
     rng = np.random.default_rng(0)
@@ -51,7 +57,7 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def service(files):
     models = {name: load_detector(files / f"{name}.pt") for name in ("cnn", "net")}
-    return Service(models, {"net": files})
+    return Service(models, {"net": files / "net.pt"})
 
 
 @pytest.fixture
@@ -157,6 +163,56 @@ def test_an_animation_is_judged_by_its_first_frame(client, photo):
     assert response.json["notes"] == ["Only the first frame of this animation was judged."]
 
 
+def test_videos_are_told_by_their_bytes(client, photo, tmp_path):
+    for name, code in (("a.avi", "MJPG"), ("a.mp4", "mp4v")):
+        writer = cv2.VideoWriter(str(tmp_path / name), cv2.VideoWriter_fourcc(*code), 10, photo.shape[1::-1])
+        for _ in range(5):
+            writer.write(photo[..., ::-1])
+        writer.release()
+        answer = send(client, (tmp_path / name).read_bytes()).json
+        assert answer["video"]
+        assert answer["notes"] == [
+            "8 frames of this video were judged; the picture is the one in its middle."
+        ]
+        assert answer["picture"].startswith("data:image/png")
+        refused = feed(client, answer, (tmp_path / name).read_bytes(), consent="yes")
+        assert (refused.status_code, refused.json["error"][-20:]) == (400, "videos are not kept."[-20:])
+    broken = send(client, (tmp_path / "a.mp4").read_bytes()[:60])
+    assert broken.status_code == 422
+    assert "the video" in broken.json["error"].lower()
+    assert str(tmp_path.parent) not in broken.json["error"]
+    avif = encoded(photo, "AVIF")
+    assert not send(client, avif).json["video"]
+
+
+def test_pictures_come_along_where_browsers_show_none(client, photo):
+    assert send(client, encoded(photo, "TIFF")).json["picture"].startswith("data:image/png")
+    assert send(client, encoded(photo)).json["picture"] is None
+
+
+def test_a_small_image_gets_a_word(client, photo):
+    assert "This image is small" in send(client, encoded(photo[:8, :8])).json["notes"][0]
+
+
+def test_drawn_images_to_try(client):
+    examples = client.get("/examples").json["examples"]
+    assert [one["label"] for one in examples] == ["real", "fake", "fake", "real", "real", "fake"]
+    pictures = [Image.open(io.BytesIO(client.get(f"/examples/{i}.jpg").data)) for i in range(6)]
+    assert {picture.size for picture in pictures} == {(128, 128)}
+    assert client.get("/examples/6.jpg").status_code == 404
+
+
+def test_a_card_says_what_is_known(files, store):
+    detector = load_detector(files / "net.pt")
+    detector.training_digests, detector.validation_digests = np.arange(30), np.arange(10)
+    detector.provenance["sources"] = ["photos"]
+    app = create_app(Service({"net": detector}), store).test_client()
+    (model,) = app.get("/models").json["models"]
+    assert "It was trained on 20 images of photos." in model["card"]
+    assert model["card"][-1].startswith("How good it is, is not known")
+    assert model["sha256"] is None
+
+
 def test_other_sites_may_not_post(client, photo):
     assert send(client, encoded(photo), Origin="https://evil.example").status_code == 403
     assert send(client, encoded(photo), Origin="null").status_code == 403
@@ -201,6 +257,7 @@ def test_the_description_covers_every_route(client):
     described = client.get("/openapi.json").json
     rules = {rule.rule for rule in client.application.url_map.iter_rules()}
     pages = {"/", "/dashboard", "/static/<name>", "/openapi.json", "/models/<int:index>/<name>.png"}
+    pages.add("/examples/<int:index>.jpg")
     assert set(described["paths"]) == rules - pages
     required = described["components"]["schemas"]["Judgement"]["required"]
     assert "dynamic_grad_cam" in required
@@ -208,7 +265,7 @@ def test_the_description_covers_every_route(client):
 
 def test_reports_of_the_models(client, files):
     report = {
-        "metrics": {"test": {"auc": 0.9, "auc_95": [0.8, 0.95], "n": 10}},
+        "metrics": {"test": {"auc": 0.9, "auc_95": [0.8, 0.95], "accuracy": 0.8, "n": 10}},
         "data": {},
         "settings": {"a": 1},
     }
@@ -218,6 +275,9 @@ def test_reports_of_the_models(client, files):
     assert cnn["report"] is None
     assert net["report"]["metrics"]["test"]["auc"] == 0.9
     assert net["report"]["figures"] == ["roc"]
+    assert net["card"][-1].startswith("On 10 test images that it had never seen it called 80 of 100 right")
+    assert "in 90 of 100 pairs" in net["card"][-1]
+    assert len(net["sha256"]) == 64
     assert client.get("/models/1/roc.png").mimetype == "image/png"
     assert client.get("/models/0/roc.png").status_code == 404
     (files / "metrics.json").write_text("{half")
@@ -242,7 +302,7 @@ def test_feedback_is_kept_and_images_only_with_consent(client, store, photo):
     assert feed(client, answer, label="perhaps").status_code == 400
     assert feed(client, {"image_sha256": "0" * 64}).status_code == 409
     summary = client.get("/feedback").json
-    assert (summary["reports"], summary["images"]) == (2, 1)
+    assert (summary["reports"], summary["images"]) == (1, 1)
     assert set(summary["models"]) == {"cnn", "net"}
 
 
@@ -304,13 +364,17 @@ def test_the_demo_detectors_are_trained_once(tmp_path, monkeypatch, store, photo
     written = {name: file.stat().st_mtime_ns for name, file in files.items()}
     assert demo_detectors(120, epochs=1) == files
     assert {name: file.stat().st_mtime_ns for name, file in files.items()} == written
-    folders = {name: file.parent for name, file in files.items()}
-    service = Service({name: load_detector(file) for name, file in files.items()}, folders)
+    service = Service({name: load_detector(file) for name, file in files.items()}, files)
     client = create_app(service, store).test_client()
     notice = client.get("/models").json["notice"]
     assert all(f"{name}: {DRAWN_ALONE}" in notice for name in files)
     assert all("roc" in model["report"]["figures"] for model in client.get("/models").json["models"])
-    assert len(send(client, encoded(photo)).json["predictions"]) == 2
+    said = send(client, encoded(photo)).json["predictions"]
+    assert len(said) == 2
+    for one in said:  # 9 of 60 pairs are for validation
+        assert one["n_reals"] == 9
+        if not one["verdict"].endswith("trained on"):
+            assert 9 * one["reals_as_high"] == pytest.approx(round(9 * one["reals_as_high"]))
 
 
 def test_each_face_gets_a_verdict_and_its_place(crowd, green_faces, files, store):

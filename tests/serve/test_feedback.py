@@ -42,15 +42,31 @@ def test_accuracy_counts_verdicts_and_not_their_absence(tmp_path):
     assert summary["models"]["net"] == {"n": 1, "right": 0, "cant_tell": 1, "accuracy": 0.0}
 
 
-def test_images_become_a_manifest_by_majority(tmp_path):
+def test_an_image_is_what_was_said_last(tmp_path):
     store = FeedbackStore(tmp_path / "feedback.db")
-    one, two, split = png(1), png(2), png(3)
+    store.add("a", "fake", [said("fake")])
+    store.add("a", "real", [said("fake")])
+    summary = store.summary()
+    assert summary["reports"] == 1
+    assert summary["models"]["cnn"]["right"] == 0
+
+
+def test_a_file_of_an_older_version_is_read(tmp_path):
+    file = tmp_path / "feedback.db"
+    FeedbackStore(file)
+    with sqlite3.connect(file) as connection:
+        connection.execute("DROP INDEX one_per_image")
+        insert = "INSERT INTO feedback (time, image_sha256, label, predictions) VALUES ('', 'a', ?, '[]')"
+        connection.executemany(insert, [("fake",), ("real",)])
+    assert FeedbackStore(file).summary()["reports"] == 1
+
+
+def test_images_become_a_manifest(tmp_path):
+    store = FeedbackStore(tmp_path / "feedback.db")
+    one, two = png(1), png(2)
     store.add(sha(one), "fake", [], one)
-    store.add(sha(two), "real", [], two)
-    store.add(sha(two), "fake", [])
-    store.add(sha(two), "real", [], two)
-    store.add(sha(split), "real", [], split)
-    store.add(sha(split), "fake", [])
+    store.add(sha(two), "fake", [], two)
+    store.add(sha(two), "real", [])
     store.add("without", "fake", [])
     manifest = store.save_images(tmp_path / "images")
     assert dict(zip(manifest["group"], manifest["label"], strict=True)) == {
@@ -59,7 +75,7 @@ def test_images_become_a_manifest_by_majority(tmp_path):
     }
     for row in manifest.itertuples():
         assert sha((tmp_path / "images" / row.path).read_bytes()) == row.group
-    assert store.summary()["images"] == 3
+    assert store.summary()["images"] == 2
 
 
 def test_what_cannot_be_kept_is_refused_whole(tmp_path):

@@ -7,7 +7,6 @@ import torch
 from dfdlib.data.dataset import Batch
 from dfdlib.data.loader import make_loader
 from dfdlib.training.augment import (
-    PRESETS,
     AugmentedImages,
     augment,
     colour_jitter,
@@ -119,11 +118,8 @@ def test_erasing_fills_a_rectangle_with_the_mean_colour():
 
 def test_presets_are_overridden_one_operation_at_a_time():
     given = Images()
-    assert torch.equal(
-        varied(given, augment="light").images,
-        varied(given, flip=True, colour_jitter=PRESETS["light"].colour_jitter).images,
-    )
-    still = varied(given, augment="light", flip=False, colour_jitter=0.0).images
+    assert torch.equal(varied(given, augment="light").images, varied(given, flip=True).images)
+    still = varied(given, augment="light", flip=False).images
     assert torch.equal(still, given.pixels)
 
 

@@ -1,10 +1,14 @@
 "use strict";
 const $ = (id) => document.getElementById(id);
-const percent = (value) => `${(100 * value).toFixed(value > 0.0995 && value < 0.9 ? 0 : 1)} %`;
-const KEPT = 12;
+const percent = (value) => `${(100 * value).toFixed(value > 0.0995 && value < 0.9 ? 0 : 1)}\u00a0%`;
+const SHOWN = 960; // longest side of the pictures that this page keeps
 
-let current = null; // {file, answer} of the image that is shown
-let asked = 0; // number of the last request: a slow answer must not replace a later one
+let about = { models: [], max_bytes: Infinity, version: "" }; // what the server says of itself
+let entries = []; // one for each verdict, the newest first; the image files live as long as this page
+let current = null; // the entry that is shown
+const queue = [];
+let running = false;
+let room = 20; // entries that a reload keeps
 
 function element(tag, text = "", className = "") {
   const made = document.createElement(tag);
@@ -13,70 +17,109 @@ function element(tag, text = "", className = "") {
   return made;
 }
 
-function say(message) {
-  $("error").textContent = message;
-  $("error").hidden = !message;
-}
-
 async function answerOf(response) {
   const body = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(body.error || `The server answered with status ${response.status}.`);
-  return body;
+  if (response.ok) return body;
+  throw new Error(body.error || (response.status === 413 ? tooLarge() : `The server answered with status ${response.status}.`));
 }
 
-async function judge(file) {
-  if (!file) return;
-  const number = ++asked;
-  say("");
-  $("thanks").textContent = "";
-  $("result").replaceChildren(element("p", "Looking at it…", "small"));
-  $("feedback").hidden = true;
-  $("preview").hidden = true;
-  const form = new FormData();
-  form.append("image", file, "upload");
-  try {
-    const answer = await answerOf(await fetch("/predict", { method: "POST", body: form }));
-    if (number !== asked) return;
-    current = { file, answer };
-    showImage(URL.createObjectURL(file), answer);
-    showVerdicts(answer);
-    $("consent").checked = false;
-    $("feedback").hidden = false;
-    remember(answer);
-  } catch (error) {
-    if (number !== asked) return;
-    current = null;
-    $("result").replaceChildren(element("p", "No verdict.", "small"));
-    say(error instanceof TypeError ? "The server cannot be reached; is it still running?" : error.message);
+function tooLarge() {
+  const most = about.max_bytes < Infinity ? `${Math.floor(about.max_bytes / 2 ** 20)} MB, the most that this server takes` : "what this server takes";
+  return `The file is larger than ${most}; reduce it first.`;
+}
+
+const messageOf = (error) => (error instanceof TypeError ? "The server cannot be reached; is it still running?" : error.message);
+
+// Files are judged one after the other; the first of them is shown, and all are listed.
+async function judge(files, truth = "") {
+  queue.push(...[...files].map((file) => ({ file, truth })));
+  if (running || !queue.length) return;
+  running = true;
+  const problems = [];
+  let done = 0, first = true;
+  complain([]);
+  for (; queue.length; done++) {
+    const { file, truth } = queue.shift(), total = done + queue.length + 1;
+    $("status").textContent = total > 1 ? `Looking at ${done + 1} of ${total}…` : "Looking at it…";
+    try {
+      if (file.size > about.max_bytes) throw new Error(tooLarge());
+      const form = new FormData();
+      form.append("image", file, "upload");
+      const answer = await answerOf(await fetch("/predict", { method: "POST", body: form }));
+      const entry = { name: file.name, file, truth, answer, picture: await pictureOf(file, answer),
+        time: new Date().toISOString().slice(0, 16).replace("T", " ") + " UTC", version: about.version, said: "" };
+      delete answer.dynamic_grad_cam; // large, and the page draws it itself
+      delete answer.picture;
+      entries.unshift(entry);
+      if (first) show(entry);
+      first = false;
+      keep();
+    } catch (error) {
+      problems.push([file.name, messageOf(error)]);
+    }
   }
+  running = false;
+  $("status").textContent = done > 1 ? `${done - problems.length} of ${done} files judged; each is in the list below.`
+    : problems.length ? "" : "Done."; // read out by screen readers
+  complain(problems.map(([name, text]) => (done > 1 ? `${name}: ${text}` : text)));
 }
 
-function showImage(url, answer) {
-  const image = $("image"), heat = $("heat");
-  image.onerror = () => { // a format that browsers do not show
-    image.onerror = null;
-    heat.hidden = $("opacity-row").hidden = true;
-    if (answer.dynamic_grad_cam) image.src = answer.dynamic_grad_cam;
-  };
-  image.src = url;
-  const explained = answer.heatmap !== null;
-  heat.hidden = $("opacity-row").hidden = !explained;
-  if (explained) heat.src = answer.heatmap;
-  showFaces(answer);
-  $("caption").textContent = [
-    explained ? `Heatmap: what ${answer.grad_cam_model_name} bases its verdict on.` : "No heatmap: these detectors cannot be explained.",
-    ...answer.notes,
-  ].join(" ");
-  $("preview").hidden = false;
+function complain(sentences) {
+  $("error").replaceChildren(...sentences.map((text) => element("p", text)));
+  $("error").hidden = !sentences.length;
 }
 
-function showFaces(answer) { // those that the explained detector judged, or the first that looks at faces
-  const known = answer.predictions.filter((one) => one.faces);
-  const judged = known.find((one) => one.model_name === answer.grad_cam_model_name) || known[0];
-  const [width, height] = answer.image_size;
-  $("faces").replaceChildren(...(judged ? judged.faces : []).map((face, i) => {
-    const [left, top, side] = face.square;
-    const box = element("span", `${i + 1}`, unsure(face.verdict) ? "unsure" : face.verdict);
+async function pictureOf(file, answer) { // reduced, as a data URL; the server sends one where browsers show none
+  const source = answer.picture || URL.createObjectURL(file), image = new Image();
+  image.src = source;
+  await image.decode();
+  const scale = Math.min(1, SHOWN / Math.max(image.naturalWidth, image.naturalHeight)), canvas = document.createElement("canvas");
+  canvas.width = Math.max(1, Math.round(scale * image.naturalWidth));
+  canvas.height = Math.max(1, Math.round(scale * image.naturalHeight));
+  canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+  if (!answer.picture) URL.revokeObjectURL(source);
+  return canvas.toDataURL(...(canvas.width * canvas.height < 2 ** 16 ? ["image/png"] : ["image/jpeg", 0.9]));
+}
+
+function show(entry) {
+  current = entry;
+  const { answer } = entry, explained = answer.heatmap !== null;
+  $("image").src = $("plain").firstChild.src = entry.picture;
+  $("heat").hidden = $("heat-row").hidden = !explained;
+  if (explained) $("heat").src = answer.heatmap;
+  showSquares(answer);
+  besideOrNot();
+  $("caption").textContent = captionOf(answer);
+  $("of").textContent = entry.name;
+  showVerdicts(entry);
+  showFeedback();
+  $("shown").hidden = false;
+  $("judges").hidden = true; // said beside the verdict
+  showHistory();
+  if ($("shown").getBoundingClientRect().top > innerHeight / 2) $("verdict").scrollIntoView();
+}
+
+function captionOf(answer) {
+  const square = squareOf(answer), [width, height] = answer.image_size, parts = [];
+  parts.push(answer.heatmap ? `Heatmap: what ${answer.grad_cam_model_name} bases its verdict on.` : "No heatmap: these detectors cannot be explained.");
+  if (facesIn(answer).length) parts.push("Only the faces in the boxes were judged.");
+  else if (square && square[2] ** 2 < width * height) {
+    parts.push(`Only the square in the dashed outline was judged, ${Math.round(100 * square[2] ** 2 / (width * height))} % of the picture; what lies outside it was not looked at.`);
+  }
+  return [...parts, ...answer.notes].join(" ");
+}
+
+// The detector whose heatmap is shown, or the first.
+const shownBy = (answer) => answer.predictions.find((one) => one.model_name === answer.grad_cam_model_name) || answer.predictions[0];
+const squareOf = (answer) => shownBy(answer).square;
+const facesIn = (answer) => shownBy(answer).faces || [];
+
+function showSquares(answer) { // the faces that were judged, or the square in the middle
+  const [width, height] = answer.image_size, square = squareOf(answer);
+  const boxes = facesIn(answer).map((face, i) => [face.square, `${i + 1}`, classOf(face.verdict)]);
+  if (!boxes.length && square && square[2] ** 2 < width * height) boxes.push([square, "", "judged"]);
+  $("faces").replaceChildren(...boxes.map(([[left, top, side], text, className]) => {
+    const box = element("span", text, className);
     for (const [name, size, start, whole] of [["left", "width", left, width], ["top", "height", top, height]]) {
       const first = Math.max(start, 0), last = Math.min(start + side, whole); // a square may reach beyond the image
       box.style[name] = `${100 * first / whole}%`;
@@ -86,107 +129,128 @@ function showFaces(answer) { // those that the explained detector judged, or the
   }));
 }
 
-function showVerdicts(answer) {
-  const parts = [element("p", headline(answer), `headline ${unsure(answer.verdict) ? "unsure" : answer.verdict}`)];
-  if (answer.verdict === "can't tell") {
-    parts.push(element("p", "The score is too near the threshold for a verdict that can be relied on.", "small"));
-  } else if (unsure(answer.verdict)) {
-    parts.push(element("p", "This image is unlike anything the detector was trained on, so its score means nothing here.", "small"));
-  }
-  for (const one of answer.predictions) parts.push(bar(one));
-  $("result").replaceChildren(...parts);
+function showVerdicts({ answer, truth }) {
+  const parts = [element("p", headline(answer), `headline ${classOf(answer.verdict)}`)];
+  if (unsure(answer.verdict)) parts.push(element("p", whyUnsure(answer), "small"));
+  if (truth) parts.push(element("p", `This drawn image really is ${truth}.`));
+  $("result").replaceChildren(...parts, ...answer.predictions.map(bar));
 }
 
 const unsure = (verdict) => verdict.startsWith("can't tell");
+const classOf = (verdict) => (unsure(verdict) ? "unsure" : verdict);
+
+function whyUnsure({ verdict }) {
+  if (verdict === "can't tell") return "The score is too near the threshold for a verdict that can be relied on.";
+  return unsure(verdict) ? "This image is unlike anything the detector was trained on, so its score means nothing here." : "";
+}
 
 function headline(answer) {
   if (unsure(answer.verdict)) return "Can't tell";
-  const verdicts = new Set(answer.predictions.map((one) => one.verdict));
   const word = answer.verdict === "fake" ? "Fake" : "Real";
-  return verdicts.size > 1 ? `${word}, but the detectors do not agree` : word;
+  return new Set(answer.predictions.map((one) => one.verdict)).size > 1 ? `${word}, but the detectors do not agree` : word;
 }
 
+function scoreOf(one) {
+  return `Score for fake ${percent(one.p_fake)}; it says fake from ${percent(one.threshold)} on` +
+    (one.band ? `, and can't tell from ${percent(one.band[0])} to ${percent(Math.min(1, one.band[1]))}` : "") +
+    (one.faces && one.faces.length > 1 ? `; judged by the face that is most probably fake (${facesOf(one)})` : "") +
+    (one.faces && !one.faces.length ? "; no face was found, so the whole image was judged" : "") +
+    (one.category ? `; shows ${one.category.replaceAll("_", " ")} (${percent(one.category_confidence)})` : "") + ".";
+}
+
+const facesOf = (one) => one.faces.map((face, i) => `face ${i + 1} ${face.verdict}, ${percent(face.p_fake)}`).join("; ");
+
+function realsOf(one) {
+  if (one.reals_as_high === null) return "";
+  if (!one.reals_as_high) return `None of ${one.n_reals} real validation images scored this high.`;
+  const n = Math.round(100 * one.reals_as_high);
+  return `Of 100 real images, ${n ? `about ${n}` : "fewer than 1"} would score this high, as ${one.n_reals} validation images show; images of another kind can differ.`;
+}
+
+const cardOf = (name) => about.models.find((model) => model.model_name === name)?.card || [];
+
 function bar(one) {
-  const box = element("div", "", "model");
-  const title = element("p", "", "row");
-  title.append(element("strong", one.model_name), element("span", unsure(one.verdict)
-    ? (one.verdict === "can't tell" ? `can't tell (leans to ${one.label}, ${percent(one.confidence)})` : one.verdict)
-    : `${one.verdict}, ${percent(one.confidence)} confident`, unsure(one.verdict) ? "" : one.verdict));
+  const box = element("div", "", "model"), title = element("p", "", "row");
+  title.append(element("strong", one.model_name), element("span", one.verdict, classOf(one.verdict)));
   const track = element("div", "", "track");
   track.setAttribute("role", "img");
-  track.setAttribute("aria-label", `Probability of fake ${percent(one.p_fake)}, threshold ${percent(one.threshold)}`);
+  track.setAttribute("aria-label", `Score for fake ${percent(one.p_fake)}, threshold ${percent(one.threshold)}`);
+  const fill = element("span", "", `fill ${classOf(one.verdict)}`), mark = element("span", "", "mark");
+  fill.style.width = `${100 * one.p_fake}%`;
+  mark.style.left = `${100 * one.threshold}%`;
   if (one.band) {
     const band = element("span", "", "band");
     band.style.left = `${100 * one.band[0]}%`;
     band.style.width = `${100 * (Math.min(1, one.band[1]) - one.band[0])}%`;
     track.append(band);
   }
-  const fill = element("span", "", `fill ${one.label}`);
-  fill.style.width = `${100 * one.p_fake}%`;
-  const mark = element("span", "", "mark");
-  mark.style.left = `${100 * one.threshold}%`;
   track.append(fill, mark);
-  box.append(title, track, element("p", `probability of fake ${percent(one.p_fake)}; fake from ${percent(one.threshold)} on` +
-    (one.faces && one.faces.length > 1 ? `; judged by the face that is most probably fake (${facesOf(one)})` : "") +
-    (one.faces && !one.faces.length ? "; no face was found, so the whole image was judged" : "") +
-    (one.category ? `; shows ${one.category.replaceAll("_", " ")} (${percent(one.category_confidence)})` : ""), "small"));
+  const card = cardOf(one.model_name).join(" ");
+  box.append(title, track, ...[scoreOf(one), realsOf(one), card].filter(Boolean).map((text) => element("p", text, "small")));
   return box;
 }
 
-const facesOf = (one) => one.faces.map((face, i) => `face ${i + 1} ${face.verdict}, ${percent(face.p_fake)}`).join("; ");
-
-// The history lives in this window alone and ends with it.
-const kept = () => { try { return JSON.parse(sessionStorage.getItem("history")) || []; } catch { return []; } };
-
-function remember(answer) {
-  const small = document.createElement("canvas");
-  small.width = small.height = 64;
-  const image = $("image");
-  const save = () => {
-    const side = Math.min(image.naturalWidth, image.naturalHeight);
-    small.getContext("2d").drawImage(image, (image.naturalWidth - side) / 2, (image.naturalHeight - side) / 2, side, side, 0, 0, 64, 64);
-    const entry = {
-      thumbnail: small.toDataURL("image/jpeg", 0.8), verdict: answer.verdict,
-      scores: answer.predictions.map((one) => [one.model_name, one.p_fake]),
-    };
-    try { sessionStorage.setItem("history", JSON.stringify([entry, ...kept()].slice(0, KEPT))); } catch { /* full: not kept */ }
-    showHistory();
-  };
-  if (image.complete && image.naturalWidth) save();
-  else image.addEventListener("load", save, { once: true });
+// The list lives in this window alone and ends with it; without the files a reload keeps as much as there is room for.
+function keep() {
+  for (; room > 0; room--) {
+    const kept = entries.slice(0, room).map((entry) => ({ ...entry, file: null }));
+    try { sessionStorage.setItem("history", JSON.stringify(kept)); break; } catch { /* full: the oldest has to go */ }
+  }
+  showHistory();
 }
 
 function showHistory() {
-  const entries = kept();
   $("history").replaceChildren(...entries.map((entry) => {
-    const item = element("li");
-    const picture = element("img");
-    picture.src = entry.thumbnail;
+    const item = element("li"), button = element("button"), picture = element("img"), text = element("span", "", "name");
+    button.type = "button";
+    if (entry === current) button.setAttribute("aria-current", "true");
+    button.addEventListener("click", () => { show(entry); $("verdict").focus(); $("verdict").scrollIntoView(); });
+    picture.src = entry.picture;
     picture.alt = "";
-    const text = element("span", entry.verdict, entry.verdict === "can't tell" ? "unsure" : entry.verdict);
-    const scores = entry.scores.map(([name, p]) => `${name} ${percent(p)}`).join(", ");
-    item.append(picture, text, element("span", `p(fake): ${scores}`, "small"));
+    text.append(entry.name, element("small", entry.answer.predictions.map((one) => `${one.model_name} ${percent(one.p_fake)}`).join(", ")));
+    button.append(picture, text, element("strong", headline(entry.answer), classOf(entry.answer.verdict)));
+    item.append(button);
     return item;
   }));
   $("none").hidden = entries.length > 0;
   $("clear").hidden = entries.length === 0;
 }
 
+function showFeedback() {
+  const { said, truth, file, answer } = current;
+  $("feedback").hidden = Boolean(truth); // what examples are is known
+  $("consent").checked = false;
+  $("consent-row").hidden = !file || answer.video;
+  $("thanks").textContent = said ? `You said ${said}. You can change it.` : "";
+  for (const button of $("feedback").querySelectorAll("button")) button.setAttribute("aria-pressed", String(button.value === said));
+}
+
 async function report(label) {
-  if (!current) return;
-  const form = new FormData();
-  form.append("image_sha256", current.answer.image_sha256);
+  const entry = current, form = new FormData();
+  form.append("image_sha256", entry.answer.image_sha256);
   form.append("label", label);
   if ($("consent").checked) {
     form.append("consent", "yes");
-    form.append("image", current.file, "upload");
+    form.append("image", entry.file, "upload");
   }
+  let thanks = "";
   try {
     const answer = await answerOf(await fetch("/feedback", { method: "POST", body: form }));
-    $("thanks").textContent = answer.stored_image ? "Thank you. The image was kept as well." : "Thank you. The image was not kept.";
+    for (const one of entries) if (one.answer.image_sha256 === entry.answer.image_sha256) one.said = label;
+    keep();
+    thanks = `Thank you: ${label}. The image was ${answer.stored_image ? "kept as well" : "not kept"}. You can change your answer.`;
   } catch (error) {
-    $("thanks").textContent = error.message;
+    thanks = messageOf(error);
   }
+  if (entry !== current) return;
+  showFeedback();
+  $("thanks").textContent = thanks;
+}
+
+function besideOrNot() {
+  const beside = $("beside").checked && !$("heat").hidden;
+  $("plain").hidden = !beside;
+  $("pair").classList.toggle("beside", beside);
 }
 
 function listen() {
@@ -198,11 +262,10 @@ function listen() {
   addEventListener("dragover", (event) => event.preventDefault());
   addEventListener("drop", (event) => { // anywhere on the page: a near miss must not open the file
     event.preventDefault();
-    if (event.dataTransfer.files.length > 1) say("Only the first of these files was taken.");
-    judge(event.dataTransfer.files[0]);
+    judge(event.dataTransfer.files);
   });
-  addEventListener("paste", (event) => judge([...event.clipboardData.files][0]));
-  $("file").addEventListener("change", (event) => { judge(event.target.files[0]); event.target.value = ""; });
+  addEventListener("paste", (event) => judge(event.clipboardData.files));
+  $("file").addEventListener("change", (event) => { judge(event.target.files); event.target.value = ""; });
   const fade = () => {
     const value = $("opacity").value;
     $("heat").style.opacity = value / 100;
@@ -210,16 +273,60 @@ function listen() {
   };
   $("opacity").addEventListener("input", fade);
   fade();
+  $("beside").addEventListener("change", besideOrNot);
   for (const button of $("feedback").querySelectorAll("button")) button.addEventListener("click", () => report(button.value));
-  $("clear").addEventListener("click", () => { sessionStorage.removeItem("history"); showHistory(); $("file").focus(); });
+  $("save").addEventListener("click", () => download(current, about.models));
+  $("clear").addEventListener("click", () => {
+    entries = [];
+    current = null;
+    $("shown").hidden = true;
+    $("judges").hidden = false;
+    keep();
+    $("file").focus();
+  });
+  try { entries = JSON.parse(sessionStorage.getItem("history")) || []; } catch { /* none */ }
   showHistory();
   describe();
+  offerExamples();
+}
+
+async function offerExamples() {
+  try {
+    const { examples } = await answerOf(await fetch("/examples"));
+    $("examples").replaceChildren(...examples.map(({ label, generator }, i) => {
+      const item = element("li"), button = element("button"), picture = element("img");
+      button.type = "button";
+      picture.src = `/examples/${i}.jpg`;
+      picture.alt = `Drawn image ${i + 1}`;
+      button.addEventListener("click", async () => {
+        const truth = generator ? `${label} (${generator.replaceAll("_", " ")})` : label;
+        try {
+          const data = await (await fetch(picture.src)).blob();
+          judge([new File([data], `drawn image ${i + 1}`, { type: data.type })], truth);
+        } catch (error) {
+          complain([messageOf(error)]);
+        }
+      });
+      button.append(picture);
+      item.append(button);
+      return item;
+    }));
+    $("no-examples").hidden = true;
+  } catch (error) {
+    $("no-examples").textContent = messageOf(error);
+  }
 }
 
 function describe() { // asks again while the detectors are being prepared
   fetch("/models").then(answerOf).then((answer) => {
+    about = answer;
     $("notice").textContent = answer.notice;
     $("notice").hidden = !answer.notice;
+    $("cards").replaceChildren(...answer.models.map((model) => {
+      const card = element("div", "", "card");
+      card.append(element("h3", model.model_name), ...model.card.map((text) => element("p", text)));
+      return card;
+    }));
     if (!answer.ready) setTimeout(describe, 2000);
   }).catch(() => {});
 }

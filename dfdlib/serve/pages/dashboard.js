@@ -51,12 +51,11 @@ function showReported(answer) {
 
 function showModel(model, index) {
   const section = element("section", "", "card");
-  section.append(element("h2", model.model_name));
+  section.append(element("h2", model.model_name), ...model.card.map((text) => element("p", text)));
   const band = model.band ? `; can't tell from ${number(model.band[0])} to ${number(Math.min(1, model.band[1]))}` : "";
   section.append(element("p", `${model.architecture}, ${model.image_size} × ${model.image_size} pixels, weights: ${model.origin}; fake from p(fake) ${number(model.threshold)} on${band}.`, "small"));
   const report = model.report;
   if (!report || !report.metrics) {
-    section.append(element("p", "There is no report beside this detector's file.", "small"));
     return section;
   }
   const splits = Object.keys(report.metrics);
@@ -66,11 +65,12 @@ function showModel(model, index) {
   section.append(table(["metric", ...splits], rows));
   const figures = element("div", "", "figures");
   for (const name of report.figures) {
-    const figure = element("figure"), image = element("img");
-    image.src = `/models/${index}/${name}.png`;
+    const figure = element("figure"), link = element("a"), image = element("img");
+    image.src = link.href = `/models/${index}/${name}.png`;
     image.alt = `${FIGURES[name]} of ${model.model_name}`;
     image.loading = "lazy";
-    figure.append(image, element("figcaption", FIGURES[name], "small"));
+    link.append(image);
+    figure.append(link, element("figcaption", FIGURES[name], "small"));
     figures.append(figure);
   }
   section.append(figures);

@@ -7,7 +7,7 @@
   const show = () => {
     root.dataset.theme = dark() ? "dark" : "light";
     const button = document.getElementById("theme");
-    if (button) button.setAttribute("aria-pressed", String(dark()));
+    if (button) button.textContent = dark() ? "Light mode" : "Dark mode";
   };
   show();
   addEventListener("DOMContentLoaded", () => {
@@ -15,8 +15,7 @@
     document.getElementById("theme").addEventListener("click", () => {
       const next = dark() ? "light" : "dark";
       try { localStorage.setItem("theme", next); } catch { /* it holds for this page alone */ }
-      root.dataset.theme = next;
-      document.getElementById("theme").setAttribute("aria-pressed", String(next === "dark"));
+      show();
     });
   });
 })();
