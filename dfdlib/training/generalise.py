@@ -7,7 +7,6 @@ al. 2020, CNNDetection, arXiv:1912.11035; Ojha et al. 2023, arXiv:2302.10174).
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +18,10 @@ import pandas as pd
 from dfdlib.core.errors import DfdError, unknown
 from dfdlib.core.progress import Progress
 from dfdlib.data.dataset import Fit, ImageDataset
-from dfdlib.data.manifest import LABELS, content_digests, root_of
+from dfdlib.data.manifest import LABELS, content_digests
 from dfdlib.data.releases import released
 from dfdlib.data.scan import open_data
+from dfdlib.data.sources import source_names
 from dfdlib.evaluation.bootstrap import check_resampling, ends_of, resample, scored_images
 from dfdlib.evaluation.predictions import predict
 from dfdlib.models.detector import Detector
@@ -53,36 +53,23 @@ class Plan:
 
 
 def open_sources(paths: Sequence[str | Path], seed: int = 0, max_images: int = 0) -> pd.DataFrame:
-    """Return several data sets as one manifest, the name of each as `source` where it states none.
+    """Return several data sets as one manifest, see `scan.open_data`, in which each row states its `source`.
 
     A fake without a generator counts as of one that is called as its source.
 
     Args:
-        paths: Folders or manifests, see `scan.open_data`.
+        paths: Folders, manifests or addresses.
         seed: Draws the splits that a data set does not state, and the sample.
-        max_images: Use at most so many images of each; 0 for all.
+        max_images: Use about so many images of each; 0 for all.
 
     Raises:
-        DfdError: See `scan.open_data`; or two data sets have the same name.
+        DfdError: See `scan.open_data`.
     """
-    tables = {}
-    for path in paths:
-        table = open_data(path, seed, max_images)
-        name = root_of(table).resolve().name
-        if name in tables:
-            raise DfdError(f"two data sets are called {name}; rename one of their folders.")
-        source = table["source"].fillna(name) if "source" in table else name
-        tables[name] = table.assign(source=source, group=f"{name}/" + table["group"])
-    joined = pd.concat(tables.values(), ignore_index=True)
-    home = root_of(joined)
-    for column in joined.columns.intersection(["path", "mask"]):
-        joined[column] = [
-            Path(os.path.relpath(Path(root, name), home)).as_posix() if isinstance(name, str) else None
-            for root, name in zip(joined["root"], joined[column], strict=True)
-        ]
+    joined = open_data(paths, seed, max_images * len(paths))
+    if "source" not in joined:
+        joined["source"] = source_names(joined)[0]
     unnamed = (joined["label"] == "fake") & joined["generator"].isna()
-    joined.loc[unnamed, "generator"] = joined["source"]
-    joined["root"] = str(home)
+    joined["generator"] = joined["generator"].mask(unnamed, joined["source"])
     return joined[joined["label"].notna()].reset_index(drop=True)
 
 

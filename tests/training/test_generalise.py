@@ -67,7 +67,7 @@ def test_data_sets_become_one_manifest(tmp_path):
     fake = joined["label"] == "fake"
     assert (joined.loc[fake, "generator"] == joined.loc[fake, "source"]).all()
     assert joined.loc[~fake, "generator"].isna().all()
-    with pytest.raises(DfdError, match="two data sets are called a; rename"):
+    with pytest.raises(DfdError, match="more than once; keep one row"):
         protocols.open_sources([tmp_path / "a", tmp_path / "b" / ".." / "a"])
 
 
