@@ -21,6 +21,7 @@ from dfdlib.core.errors import DfdError, unknown
 
 COMMANDS = {
     "demo-data": data.demo_data,
+    "fetch": data.fetch,
     "scan": data.scan,
     "split": data.split,
     "train": learn.train,
@@ -40,6 +41,7 @@ _DESCRIPTION = """Train a detector of fake images, judge it, and use it.
 
 examples:
   dfd demo-data                                   draw the demo set; prints its manifest
+  dfd fetch cifake                                download a public data set; dfd fetch lists those that are known
   dfd train --data photos --out run --epochs 10   train on a folder with real/ and fake/
   dfd predict new/ --model run/best_model.pt      judge every image of a folder: test.csv
   dfd predict one.jpg --model run/best_model.pt   judge one image

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dfdlib.cli.options import Repeated, UsageError
 
@@ -27,6 +27,30 @@ def demo_data(*, images: int = 2700, size: int = 128, seed: int = 0, workers: in
 
     manifest = demo_manifest(images, seed, size, workers)
     return str(root_of(manifest) / "manifest.csv")
+
+
+def fetch(name: str = "", /, *, to: str = "") -> Any:
+    """Download a public data set; print its folder. Without a name: those that are known.
+
+    A download that was broken off goes on. Parquet files and WebDataset tars are unpacked.
+
+    Args:
+        name: A known name, or hf:owner/name or kaggle:owner/name.
+        to: The folder; by default of that name in the data folder.
+    """
+    from dataclasses import asdict
+
+    from dfdlib.data.fetch import KNOWN
+    from dfdlib.data.fetch import fetch as download
+    from dfdlib.data.scan import scan_images
+    from dfdlib.data.shards import find_shards
+
+    if not name:
+        return [{"name": known, **asdict(facts)} for known, facts in KNOWN.items()]
+    folder = download(name, to or None)
+    if find_shards(folder):
+        scan_images(folder, require_labels=False)
+    return str(folder)
 
 
 def scan(

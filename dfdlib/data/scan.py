@@ -16,6 +16,7 @@ from dfdlib.core.errors import DfdError
 from dfdlib.data.groups import sources_of, tie
 from dfdlib.data.layouts import LABEL_WORDS, SILENT_WORDS, SPLIT_WORDS, Folder, Place, read_places
 from dfdlib.data.manifest import COLUMNS, LABELS, leaves_root, prepare, read_manifest
+from dfdlib.data.shards import find_shards, read_shards
 from dfdlib.data.sidecars import SIDECARS, Sidecars
 from dfdlib.data.sources import DataDir, data_dirs, join
 from dfdlib.images.decode import IMAGE_SUFFIXES
@@ -71,19 +72,24 @@ def has_videos(root: str | Path) -> bool:
 
 
 def scan_images(
-    root: str | Path, labels: Mapping[str, str] | None = None, require_labels: bool = True
+    root: str | Path,
+    labels: Mapping[str, str] | None = None,
+    require_labels: bool = True,
+    require_both: bool = True,
 ) -> pd.DataFrame:
     """Make a manifest of a folder, whatever its layout (see `layouts.read_places`).
 
     Tables and lists of a data set's authors are read where they lie beside the images (see `sidecars`). Hidden
     files and other files than images are skipped, see `count_skipped`; so are, with a warning, videos and links
-    that lead out of the folder. A link to a folder is followed where its name is a label or a split.
+    that lead out of the folder. A link to a folder is followed where its name is a label or a split. A folder of Parquet
+    files or tars and no image is unpacked, see `shards`.
 
     Args:
         root: The folder.
         labels: Names of folders that mean `real` or `fake` beyond those that are known, e.g.
             `{"0_fake_old": "fake"}`.
-        require_labels: Whether both labels must be there; False for images to predict or to forge.
+        require_labels: Whether labels must be told; False for images to predict or to forge.
+        require_both: Whether both labels must be there then.
 
     Returns:
         The manifest, sorted by path. Columns: `path` below the root, `label` (`real`, `fake` or missing),
@@ -96,6 +102,12 @@ def scan_images(
     """
     root = Path(root)
     labels = _checked_labels(labels or {})
+    if shards := find_shards(root):
+        manifest, said = read_shards(root, shards, labels)
+        told = manifest["label"].dropna().unique()
+        if require_labels and require_both and len(told) == 1:
+            raise DfdError(f"{root} holds {told[0]} images alone; pass a data set of others too, as in a,b.")
+        return _require_labels(manifest, root, said, labels, both=False) if require_labels else manifest
     tree, places, sidecars = _read(root, labels)
     left_out = " and ".join(
         f"{n} × {reason}" for reason in _TOLD[: 4 if require_labels else 3] if (n := tree.skipped[reason])
@@ -108,7 +120,7 @@ def scan_images(
     rows = [(_join(folder, name), folder, False) for folder, names in tree.images.items() for name in names]
     manifest = _table(root, rows, places, sidecars)
     if require_labels:
-        manifest = _require_labels(manifest, root, tree.folders, labels)
+        manifest = _require_labels(manifest, root, tree.folders, labels, require_both)
     return manifest
 
 
@@ -155,9 +167,10 @@ def open_raw(
             return read_manifest(file)
         if videos and has_videos(place):
             return scan_videos(place, labels)
-        return scan_images(place, labels, require_labels)
+        return scan_images(place, labels, require_labels, len(places) == 1)
 
-    return join([read(place) for place in data_dirs(data_dir)])
+    places = data_dirs(data_dir)
+    return join([read(place) for place in places])
 
 
 def _checked_labels(labels: Mapping[str, str]) -> dict[str, str]:
@@ -310,9 +323,9 @@ def _sources_of_file(place: Place, path: str) -> tuple[str, ...]:
 
 
 def _require_labels(
-    manifest: pd.DataFrame, root: Path, folders: list[str], labels: Mapping[str, str]
+    manifest: pd.DataFrame, root: Path, folders: list[str], labels: Mapping[str, str], both: bool
 ) -> pd.DataFrame:
-    """Check that both labels can be told; leave out stray images without one, with a warning."""
+    """Check that labels can be told, and `both` are there; leave out stray images without one, with a warning."""
     trained = manifest["split"] != "test"
     if not manifest["label"].notna().any():
         raise DfdError(
@@ -322,7 +335,7 @@ def _require_labels(
     parts = [rows for _, rows in manifest[trained].groupby("split", dropna=False)] or [manifest]
     for rows in parts:
         present = set(rows["label"].dropna())
-        if len(present) == 1:
+        if both and len(present) == 1:
             _refuse_missing_class(rows, manifest, folders, labels)
     stray = trained & manifest["label"].isna()
     if stray.any():

@@ -11,20 +11,25 @@ import pandas as pd
 
 from dfdlib.core.errors import DfdError
 from dfdlib.data.duplicates import regroup
+from dfdlib.data.fetch import fetch, is_address
 from dfdlib.data.manifest import content_digests, root_of
 
 DataDir = str | Path | Sequence[str | Path]
-"""Where data is: a folder or a manifest, or several, as a list or as text such as `a,b,c`."""
+"""Where data is: a folder, a manifest or the address of a data set (see `fetch`), or several, as a list or as text
+such as `a,b,c`."""
 
 
 def data_dirs(data_dir: DataDir) -> list[Path]:
-    """Return each folder or manifest that is named; a name with a comma that exists is one. Raises `DfdError` for none."""
+    """Return each folder or manifest that is named; what has an address is fetched first.
+
+    A name with a comma that exists is one. Raises `DfdError` where none is named.
+    """
     names = [data_dir] if isinstance(data_dir, (str, Path)) else data_dir
     parts = [[name] if os.path.lexists(name) else str(name).split(",") for name in names]
-    found = [Path(str(part).strip()) for several in parts for part in several if str(part).strip()]
+    found = [text for several in parts for part in several if (text := str(part).strip())]
     if not found:
         raise DfdError(f"data_dir is {data_dir!r}; pass a folder of images, a manifest, or several.")
-    return found
+    return [fetch(text) if is_address(text) else Path(text) for text in found]
 
 
 def join(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

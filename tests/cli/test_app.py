@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 
 import cv2
@@ -528,6 +529,23 @@ def test_several_data_sets_are_scanned_split_learned_and_judged_together(capsys,
     assert {name: rows[1][name] for name in ("auc", "auc_low", "accuracy", "n_seen")} == {
         name: alone[name] for name in ("auc", "auc_low", "accuracy", "n_seen")
     }
+
+
+def test_fetching_lists_what_is_known_and_unpacks_what_it_brings(capsys, tmp_path, monkeypatch):
+    code, out, _ = dfd(capsys, "fetch")
+    assert code == 0
+    assert {"cifake", "140k-faces", "artifact"} <= {row["name"] for row in json.loads(out)}
+    assert "did you mean `cifake`" in dfd(capsys, "fetch", "cifakes")[2]
+    with tarfile.open(tmp_path / "fake-0.tar", "w") as archive:
+        cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
+        archive.add(tmp_path / "a.png", "a.png")
+    (tmp_path / "a.png").unlink()
+    asked = []
+    monkeypatch.setattr("dfdlib.data.fetch.fetch", lambda *given: asked.append(given) or tmp_path)
+    code, out, _ = dfd(capsys, "fetch", "hf:me/fakes", "--to", tmp_path)
+    assert (code, out.strip()) == (0, str(tmp_path))
+    assert asked == [("hf:me/fakes", str(tmp_path))]
+    assert (tmp_path / ".unpacked" / "fake-0" / "000000.png").is_file()
 
 
 def test_calibration_is_on_images_that_were_not_learned(capsys, photos, tmp_path):
