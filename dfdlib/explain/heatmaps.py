@@ -90,6 +90,12 @@ def explain_images(
         maps, logits = _grad_cam(detector, layer, images, target, together)
     else:
         maps, logits = _by_library(detector, layer, images, target, METHODS[method])
+    if (maps.max((1, 2)) == 0).any():
+        warnings.warn(
+            f"some heatmaps are empty: at `{layer}` no place speaks for `{target}` more than another; take another "
+            "target, larger images, or an earlier `layer`.",
+            stacklevel=2,
+        )
     return Explanation(maps, Logits(*(None if part is None else part.detach().cpu() for part in logits)))
 
 
@@ -226,11 +232,6 @@ def _grad_cam(
     finally:
         hook.remove()
     features, gradient = (_as_maps(detector, layer, tensor) for tensor in (kept[0].detach(), gradient))
-    if not gradient.any():
-        warnings.warn(
-            f"nothing of `{layer}` reaches the verdict, so the heatmaps are empty; name an earlier `layer`.",
-            stacklevel=4,
-        )
     weights = gradient.mean((2, 3), keepdim=True)
     return _scaled((weights * features).sum(1).relu(), images.shape[-1], together), logits
 
@@ -297,7 +298,7 @@ def _check_layer(detector: Detector, name: str) -> None:
 def _as_maps(detector: Detector, layer: str, tensor: Tensor) -> Tensor:
     """Bring features to [B, C, h, w]: tokens of a transformer stand in a square, after those of no place."""
     if tensor.ndim == 3:
-        for prefix in (getattr(detector.network.backbone, "num_prefix_tokens", 0), 0):
+        for prefix in (getattr(detector.network.backbone, "num_prefix_tokens", 0), 0, 1):
             side = round((tensor.shape[1] - prefix) ** 0.5)
             if side * side == tensor.shape[1] - prefix:
                 return tensor[:, prefix:].transpose(1, 2).unflatten(2, (side, side))

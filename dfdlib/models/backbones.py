@@ -49,6 +49,40 @@ def stage_of(backbone: nn.Module) -> dict[str, int]:
     return stages
 
 
+_LAST_MAPS = {
+    "CoaT": ("parallel_blocks.-1.norm14", "serial_blocks4.-1.norm1"),
+    "CrossVit": ("blocks.-1.fusion.1.norm1",),
+    "EfficientViM": ("norm.-1",),
+    "PoolingVisionTransformer": ("transformers.-1.blocks.-1.norm1",),
+    "TNT": ("blocks.-1.norm_out",),
+}
+"""Layers to look at, by kind of backbone, where timm's last feature map is several tensors, or is not read."""
+
+
+def last_map(backbone: nn.Module) -> str:
+    """Return the dotted name of the last layer whose places reach the features.
+
+    Where the class token alone reaches them, that is what the last block's attention reads: at places after it
+    there is no gradient. Class attention (CaiT, XCiT) reads the last of the `blocks` itself.
+    """
+    usual = backbone.feature_info[-1]["module"]
+    reads_blocks = any(hasattr(backbone, name) for name in ("cls_attn_blocks", "blocks_token_only"))
+    token_alone = getattr(backbone, "global_pool", "") == "token" and not reads_blocks
+    known = _LAST_MAPS.get(type(backbone).__name__, ("blocks.-1.norm1",) if token_alone else ())
+    return next((name for path in known if (name := _existing(backbone, path))), usual)
+
+
+def _existing(module: nn.Module, path: str) -> str:
+    """Return a dotted path with -1 replaced by the place of the last child; empty where there is no such layer."""
+    names: list[str] = []
+    for part in path.split("."):
+        names.append(str(len(module) - 1) if part == "-1" else part)
+        module = getattr(module, names[-1], None)
+        if module is None:
+            return ""
+    return ".".join(names)
+
+
 def first_convolution(backbone: nn.Module) -> nn.Conv2d:
     """Return the convolution that sees the image. Raises `DfdError` where there is none."""
     for module in backbone.modules():

@@ -15,6 +15,7 @@ from dfdlib.core.errors import DfdError
 from dfdlib.core.files import atomic_path
 from dfdlib.models.detector import Detector, create_network
 from dfdlib.models.familiarity import Familiarity
+from dfdlib.models.weights import check_finite
 
 FORMAT = "dfdlib-detector"
 FORMAT_VERSION = 1
@@ -49,8 +50,8 @@ def load_detector(path: str | Path, device: str | torch.device = "cpu") -> Detec
     `.onnx` file that `onnx.export_onnx` wrote gives a detector that ONNX Runtime runs.
 
     Raises:
-        DfdError: The file is missing, damaged, written by something else or by a newer dfdlib, or does not
-            fit its own architecture.
+        DfdError: The file is missing, damaged, written by something else or by a newer dfdlib, holds weights
+            that are not finite, or does not fit its own architecture.
     """
     if Path(path).suffix == ".onnx":
         from dfdlib.models.onnx import load_onnx
@@ -61,6 +62,7 @@ def load_detector(path: str | Path, device: str | torch.device = "cpu") -> Detec
         raise DfdError(f"{path} is not a detector that dfdlib saved; pass a best_model.pt from a dfdlib run.")
     if content["version"] > FORMAT_VERSION:
         raise DfdError(f"{path} was written by a newer dfdlib (format {content['version']}); update dfdlib.")
+    check_finite(content["state"], path)
     about = content["about"]
     network = create_network(about["name"], **about["arguments"])
     try:

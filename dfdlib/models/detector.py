@@ -18,7 +18,7 @@ from dfdlib.models.clip_network import CnnLstm
 from dfdlib.models.decision import Decision
 from dfdlib.models.familiarity import Familiarity
 from dfdlib.models.networks import CustomCnn, TimmNetwork
-from dfdlib.models.weights import IMAGENET, SCRATCH, create_backbone, preprocessing_of
+from dfdlib.models.weights import IMAGENET, SCRATCH, create_backbone, own_size, preprocessing_of, refused_size
 
 
 @dataclass
@@ -170,7 +170,7 @@ def create_detector(
         backbone: Any timm model name (`tf_efficientnetv2_b0` is small enough for a CPU), or `cnn` for
             `networks.CustomCnn`.
         image_size: Side of the square input in pixels; 0 for what the backbone's weights were trained at, or
-            `largest_side` where that is smaller.
+            `largest_side` where that is smaller and the backbone takes any size.
         categories: Names of the categories; fewer than two make a detector without a category head.
         pretrained: `auto` or `none`, see `weights.create_backbone`.
         weights: A local file of backbone weights.
@@ -184,7 +184,8 @@ def create_detector(
         switches: Further arguments of the network, such as `residual` and `stem_stride`.
 
     Raises:
-        DfdError: Unknown backbone, weights that do not fit, or `native` with `faces` or clips.
+        DfdError: Unknown backbone, a size or a switch that it cannot take, weights that do not fit, or `native` with
+            `faces` or clips.
     """
     categories = tuple(categories) if len(categories) > 1 else ()
     arguments: dict[str, Any] = {"n_categories": len(categories), **switches}
@@ -194,11 +195,13 @@ def create_detector(
             kind, origin, prepared = "cnn", SCRATCH, IMAGENET._replace(image_size=CNN_SIZE)
             network = create_network(kind, **arguments)
         else:
-            found = create_backbone(backbone, pretrained, weights, fallback)
+            found = create_backbone(backbone, pretrained, weights, fallback, image_size)
             kind, origin = "cnn-lstm" if n_frames else "timm", found.origin
             prepared = IMAGENET if origin == SCRATCH else preprocessing_of(found.name)
-            look = {"mean": list(prepared.mean), "std": list(prepared.std)}
-            arguments = {"backbone": found.name, **look, **arguments}
+            if own := own_size(found.name):
+                prepared, largest_side = prepared._replace(image_size=own), 0
+                arguments |= {"image_size": image_size} if image_size not in (0, own) else {}
+            arguments |= {"backbone": found.name, "mean": list(prepared.mean), "std": list(prepared.std)}
             network = create_network(kind, **arguments, module=None if origin == SCRATCH else found.module)
     size = image_size or min(prepared.image_size, largest_side or prepared.image_size)
     _check_size(network, arguments.get("backbone", backbone), size, n_frames)
@@ -213,6 +216,5 @@ def _check_size(network: nn.Module, name: str, size: int, n_frames: int) -> None
     try:
         with torch.inference_mode():
             network.eval()(torch.zeros(1, *frames, 3, size, size, dtype=torch.uint8))
-    except (AssertionError, RuntimeError, ValueError) as error:
-        own = preprocessing_of(name).image_size
-        raise DfdError(f"{name} takes no images of {size} px; set image_size={own}, its own.") from error
+    except (AssertionError, ArithmeticError, IndexError, RuntimeError, ValueError) as error:
+        raise refused_size(name, size) from error

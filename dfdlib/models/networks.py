@@ -12,7 +12,7 @@ from timm.layers.cbam import CbamModule
 from torch import Tensor, nn
 
 from dfdlib.core.errors import DfdError
-from dfdlib.models.backbones import set_stem_stride, widen_stem
+from dfdlib.models.backbones import last_map, set_stem_stride, widen_stem
 from dfdlib.models.weights import IMAGENET, new_model
 
 
@@ -120,6 +120,7 @@ class TimmNetwork(nn.Module):
         mean: Sequence[float] = IMAGENET.mean,
         std: Sequence[float] = IMAGENET.std,
         drop_rate: float = 0.1,
+        image_size: int = 0,
         module: nn.Module | None = None,
     ) -> None:
         """Build the network.
@@ -134,38 +135,32 @@ class TimmNetwork(nn.Module):
             mean: Mean of RGB pixels in [0, 1].
             std: Their standard deviation.
             drop_rate: Dropout before the heads.
+            image_size: Side of the images, where it is not the own one of a backbone that is built for one size.
             module: The backbone with trained weights, see `weights.create_backbone`; a new one when not given.
 
         Raises:
             DfdError: Unknown backbone, weights that do not fit, or a switch that it cannot have.
         """
         super().__init__()
-        self.backbone = new_model(backbone) if module is None else module
+        self.backbone = new_model(backbone, image_size) if module is None else module
+        if hasattr(self.backbone, "patch_embed") and (attention or stem_stride):
+            raise DfdError(
+                f"{backbone} cuts images into patches, and takes neither `attention` nor `stem_stride`; leave them "
+                "out, or take a convolutional backbone."
+            )
         if stem_stride:
             set_stem_stride(self.backbone, stem_stride)
         if residual:
             widen_stem(self.backbone, extra_channels=3, trained=module is not None)
         self.normalize = Normalize(mean, std, residual)
-        if attention and hasattr(self.backbone, "patch_embed"):
-            raise DfdError(
-                f"{backbone} has no feature map for `attention` to weigh; take a convolutional one."
-            )
         self.attention = CbamModule(self.backbone.num_features) if attention else None
         n_features = getattr(self.backbone, "head_hidden_size", None) or self.backbone.num_features
         self.heads = Heads(n_features, n_categories, drop_rate)
 
     @property
     def target_layer(self) -> str:
-        """Dotted name of the last feature map whose places reach the heads.
-
-        Where the class token alone reaches them, that is what the last block's attention reads.
-        """
-        if self.attention is not None:
-            return "attention"
-        blocks = getattr(self.backbone, "blocks", None)
-        if blocks and getattr(self.backbone, "global_pool", "") == "token" and hasattr(blocks[-1], "norm1"):
-            return f"backbone.blocks.{len(blocks) - 1}.norm1"
-        return f"backbone.{self.backbone.feature_info[-1]['module']}"
+        """Dotted name of the last feature map whose places reach the heads."""
+        return "attention" if self.attention is not None else f"backbone.{last_map(self.backbone)}"
 
     def embed(self, images: Tensor) -> Tensor:
         """Map images [B, 3, H, W], uint8 or float in [0, 1], to features [B, F], as the heads take them."""

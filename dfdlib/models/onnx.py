@@ -74,7 +74,8 @@ def export_onnx(detector: Detector, path: str | Path) -> None:
     its training images look like: above 1 an image is unlike them. Normalisation is part of the graph.
 
     Raises:
-        DfdError: A detector for clips, the packages are missing, or the file cannot be written.
+        DfdError: A detector for clips, or a network that PyTorch cannot export; the packages are missing, or the
+            file cannot be written.
     """
     if detector.n_frames:
         raise DfdError("detectors for clips cannot be exported yet; export one for images.")
@@ -87,15 +88,21 @@ def export_onnx(detector: Detector, path: str | Path) -> None:
     buffer = io.BytesIO()
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            _Exported(detector),
-            (torch.zeros(2, 3, size, size),),
-            input_names=["images"],
-            output_names=names,
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            dynamo=True,
-            verbose=False,
-        )
+        try:
+            program = torch.onnx.export(
+                _Exported(detector),
+                (torch.zeros(2, 3, size, size),),
+                input_names=["images"],
+                output_names=names,
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                dynamo=True,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            cause = (str(error.__cause__ or error).strip().splitlines() or ["no reason given"])[0]
+            raise DfdError(
+                f"PyTorch cannot write this network as ONNX ({cause[:200]}); use its .pt file."
+            ) from error
         program.save(buffer)
     graph = buffer.getvalue()
     about = detector.about() | {

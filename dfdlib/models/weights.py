@@ -87,7 +87,9 @@ class Backbone(NamedTuple):
     """`scratch`, `timm: <tag>`, `package: <name>` or `file: <name>`."""
 
 
-def create_backbone(name: str, pretrained: str = "none", weights: str = "", fallback: str = "") -> Backbone:
+def create_backbone(
+    name: str, pretrained: str = "none", weights: str = "", fallback: str = "", image_size: int = 0
+) -> Backbone:
     """Build a timm model as a feature extractor, without its classifier.
 
     Args:
@@ -98,23 +100,24 @@ def create_backbone(name: str, pretrained: str = "none", weights: str = "", fall
         weights: A file of weights (`.pth`, `.pt`, `.safetensors`) in timm's keys; wins over `pretrained`.
         fallback: The backbone to take where pretrained weights of `name` cannot be had; empty trains `name`
             from scratch.
+        image_size: See `new_model`.
 
     Raises:
-        DfdError: Unknown name, or weights that cannot be read or do not fit.
+        DfdError: Unknown name, a size that it cannot take, or weights that cannot be read or do not fit.
     """
     check_backbone(name)
     if weights:
-        module = new_model(name)
+        module = new_model(name, image_size)
         load_weights(module, weights)
         return Backbone(module, name, f"file: {Path(weights).name}")
     if pretrained == "none":
-        return Backbone(new_model(name), name, SCRATCH)
-    found, reason = _of_package(name) if pretrained == "package" else _pretrained(name)
+        return Backbone(new_model(name, image_size), name, SCRATCH)
+    found, reason = _of_package(name) if pretrained == "package" else _pretrained(name, image_size)
     if found is not None:
         return found
     if fallback and fallback != name:
         check_backbone(fallback)
-        found, _ = _pretrained(fallback)
+        found, _ = _pretrained(fallback, image_size)
         if found is not None:
             warnings.warn(
                 f"no ImageNet weights for {name} ({reason}): {fallback} is trained instead, whose weights are "
@@ -128,7 +131,7 @@ def create_backbone(name: str, pretrained: str = "none", weights: str = "", fall
         "file, or pretrained='none' to silence this.",
         stacklevel=3,
     )
-    return Backbone(new_model(name), name, SCRATCH)
+    return Backbone(new_model(name, image_size), name, SCRATCH)
 
 
 def check_backbone(name: str) -> None:
@@ -147,26 +150,53 @@ def preprocessing_of(name: str) -> Preprocessing:
     return Preprocessing(tuple(known.mean), tuple(known.std), interpolation, known.input_size[-1])
 
 
-def new_model(name: str, **options: Any) -> nn.Module:
-    """Build a timm model without its classifier; a vision transformer takes images of any size."""
+def own_size(name: str) -> int:
+    """Return the side of the images that a backbone is built for; 0 where it takes any."""
     known = timm.get_pretrained_cfg(name)
-    if known is not None and known.fixed_input_size:
+    if known is None or not known.fixed_input_size or name.startswith("crossvit"):  # CrossViT resizes images
+        return 0
+    return known.input_size[-1]
+
+
+def new_model(name: str, image_size: int = 0, **options: Any) -> nn.Module:
+    """Build a timm model without its classifier.
+
+    Args:
+        name: timm's name.
+        image_size: Side of the images in pixels; vision transformers take any, others that have a size of their
+            own are built for this one; 0 for their own.
+        options: Further arguments of `timm.create_model`.
+
+    Raises:
+        DfdError: It cannot be built for that size.
+    """
+    own = own_size(name)
+    ways = [{"dynamic_img_size": True, "dynamic_img_pad": True}] if own else []
+    ways += [{"img_size": image_size}] if own and image_size not in (0, own) else []
+    for way in ways:
         try:
-            return timm.create_model(
-                name, num_classes=0, dynamic_img_size=True, dynamic_img_pad=True, **options
-            )
+            return timm.create_model(name, num_classes=0, **way, **options)
         except TypeError:
-            pass  # this one is bound to its size
+            pass  # an argument that it does not know
+        except (AssertionError, ArithmeticError, ValueError) as error:
+            raise refused_size(name, image_size) from error
     return timm.create_model(name, num_classes=0, **options)
 
 
-def _pretrained(name: str) -> tuple[Backbone | None, str]:
+def refused_size(name: str, image_size: int) -> DfdError:
+    """Return the sentence that refuses images of a size, and says which one to use."""
+    own = preprocessing_of(name).image_size
+    remedy = "leave out its switches" if image_size == own else f"set image_size={own}, its own"
+    return DfdError(f"{name} takes no images of {image_size} px; {remedy}.")
+
+
+def _pretrained(name: str, image_size: int) -> tuple[Backbone | None, str]:
     """Take pretrained weights from timm's cache, the hub or a package; else None and the reason."""
     if timm.get_pretrained_cfg(name) is None or not timm.is_model_pretrained(name):
         return None, "timm has no pretrained weights of that name"
     offline = not _hub_answers()  # without this the hub's client would retry for a minute
     try:
-        module = _from_timm(name, offline)
+        module = _from_timm(name, image_size, offline)
         tag = module.pretrained_cfg.get("tag") or module.pretrained_cfg["architecture"]
         return Backbone(module, name, f"timm: {tag}"), ""
     except Exception as error:
@@ -237,7 +267,7 @@ def load_weights(backbone: nn.Module, file: str | Path) -> None:
         ]
         raise DfdError(
             f"{file} does not fit the backbone: of {len(wanted)} keys {'; '.join(faults)}. "
-            "Name the backbone that these weights were trained with."
+            "Name the backbone, and the image_size, that these weights were trained with."
         )
     backbone.load_state_dict(found, strict=False)
 
@@ -262,7 +292,7 @@ def _read_state(file: Path) -> Mapping[str, Tensor]:
             f"{file} is no file of weights that can be read safely ({_first_line(error)})."
         ) from error
     while isinstance(state, Mapping):
-        wrapped = next((key for key in _WRAPPERS if key in state), None)
+        wrapped = next((key for key in _WRAPPERS if isinstance(state.get(key), Mapping)), None)
         if wrapped is None:
             break
         if wrapped.endswith("ema"):
@@ -270,19 +300,24 @@ def _read_state(file: Path) -> Mapping[str, Tensor]:
         state = state[wrapped]
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise DfdError(f"{file} holds no table of weights; pass a state_dict in timm's keys.")
-    for key, value in state.items():
-        if value.is_floating_point() and not value.isfinite().all():
-            raise DfdError(f"{file} holds values that are not finite, in `{key}`; its training has failed.")
+    check_finite(state, file)
     return {key.replace("_orig_mod.", "").removeprefix("module."): value for key, value in state.items()}
 
 
-def _from_timm(name: str, offline: bool) -> nn.Module:
+def check_finite(state: Mapping[str, Tensor], file: str | Path) -> None:
+    """Raise `DfdError` that names the file and the first tensor in it that holds NaN or infinity."""
+    for key, value in state.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise DfdError(f"{file} holds values that are not finite, in `{key}`; its training has failed.")
+
+
+def _from_timm(name: str, image_size: int, offline: bool) -> nn.Module:
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = before or offline
     try:
-        return new_model(name, pretrained=True)
+        return new_model(name, image_size, pretrained=True)
     finally:
         constants.HF_HUB_OFFLINE = before
 

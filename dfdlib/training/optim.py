@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -36,22 +36,37 @@ def learning_rate_at(progress: float, config: TrainConfig, halvings: int = 0) ->
     return peak * (floor + (1 - floor) * fall)
 
 
-def freeze_stages(network: nn.Module, stages: int) -> None:
-    """Exclude the first stages of a network's backbone from training, in place; -1 for all of it.
+def freeze_stages(network: nn.Module, stages: int | Literal["norm"]) -> None:
+    """Exclude weights of a network's backbone from training, in place, see `TrainConfig.freeze`.
 
     Raises:
-        DfdError: The network has no backbone, or not so many stages.
+        DfdError: The network has no backbone, not so many stages, or no normalisation layers.
     """
     if not stages:
         return
     if not hasattr(network, "backbone"):
         raise DfdError(f"{type(network).__name__} has no backbone to freeze; set freeze=0.")
+    if stages == "norm":
+        _freeze_all_but_norms(network.backbone)
+        return
     stage, parameters = stage_of(network.backbone), dict(network.backbone.named_parameters())
     n_stages = max(stage.values()) + 1
     if stages > n_stages:
         raise DfdError(f"`freeze` is {stages}, and this backbone has {n_stages} stages; -1 freezes them all.")
     for name, parameter in parameters.items():
         parameter.requires_grad = 0 <= stages <= stage[name]
+
+
+def _freeze_all_but_norms(backbone: nn.Module) -> None:
+    norms = [module for module in backbone.modules() if "norm" in type(module).__name__.lower()]
+    weights = [weight for module in norms for weight in module.parameters(recurse=False)]
+    if not weights:
+        raise DfdError(
+            "this backbone has no normalisation layers to train; set `freeze` to a number of stages."
+        )
+    backbone.requires_grad_(False)
+    for weight in weights:
+        weight.requires_grad = True
 
 
 def train_mode(network: nn.Module) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
@@ -29,7 +29,7 @@ Probability = Annotated[Number, Field(ge=0, le=1)]
 LearningRate = Annotated[Number, Field(gt=0, lt=10)]
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
-Freeze = Annotated[int, Field(ge=-1)]
+Freeze = Annotated[int, Field(ge=-1)] | Literal["norm"]
 
 Schedule = Literal["cosine", "one-cycle", "plateau", "constant"]
 Balance = Literal["weights", "oversample", "downsample", "none"]
@@ -60,22 +60,29 @@ class Settings:
             return check(given)
         except ValidationError as error:
             problems = sorted(error.errors(), key=lambda one: one["type"] != "unexpected_keyword_argument")
-            raise _refusal(problems[0], list(cls.__dataclass_fields__)) from None
+            raise _refusal(problems, list(cls.__dataclass_fields__)) from None
 
 
-def _refusal(problem: Any, names: list[str]) -> DfdError:
-    """Return the sentence that names a field, the value found and what it must be."""
-    name, kind, bounds = problem["loc"][0], problem["type"], problem.get("ctx", {})
+def _refusal(problems: Sequence[Any], names: list[str]) -> DfdError:
+    """Return the sentence that names the first wrong field, the value found and what it must be."""
+    problem = problems[0]
+    name, kind = problem["loc"][0], problem["type"]
     if kind == "unexpected_keyword_argument":
         return unknown("parameter", name, names)
     if kind == "missing":
         return DfdError(f"`{name}` must be set.")
-    found = f"`{name}` is {problem['input']!r}; it must be"
+    wanted = " or ".join(_must_be(each) for each in problems if each["loc"][0] == name)
+    hint = ""
     if kind == "literal_error":
-        choices = re.findall("'(.+?)'", bounds["expected"])
-        hint = did_you_mean(problem["input"], choices) or "."
-        return DfdError(f"{found} one of {', '.join(choices)}{hint}")
-    return DfdError(f"{found} {_MUST_BE[kind].format(**bounds)}.")
+        hint = did_you_mean(problem["input"], re.findall("'(.+?)'", problem["ctx"]["expected"]))
+    return DfdError(f"`{name}` is {problem['input']!r}; it must be {wanted}{hint or '.'}")
+
+
+def _must_be(problem: Any) -> str:
+    if problem["type"] == "literal_error":
+        choices = re.findall("'(.+?)'", problem["ctx"]["expected"])
+        return f"one of {', '.join(choices)}" if len(choices) > 1 else f"`{choices[0]}`"
+    return _MUST_BE[problem["type"]].format(**problem.get("ctx", {}))
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,8 @@ class TrainConfig(Settings):
     """Against class imbalance: `weights` weights both losses by inverse class frequency; each epoch anew,
     `oversample` repeats images of the rarer label, `downsample` leaves out images of the commoner one."""
     freeze: Freeze = 0
-    """Stages of the backbone to freeze, counted from the input; -1 freezes all of it."""
+    """Stages of the backbone to freeze, counted from the input; -1 freezes all of it, `norm` all but its
+    normalisation layers, as suits large vision transformers (Yermakov et al. 2025, arXiv:2508.06248)."""
     layer_decay: Probability = 1.0
     """Learning rate of each stage of the backbone relative to the stage above it."""
     accumulate: Count = 1

@@ -1,5 +1,6 @@
 """The detector file: whole and same after a round trip; refused when foreign, damaged or hostile."""
 
+import copy
 import dataclasses
 import gzip
 import json
@@ -144,6 +145,17 @@ def test_a_pickle_that_runs_code_is_not_run(tmp_path):
     with pytest.raises(DfdError, match="holds code, which is never run"):
         load_detector(tmp_path / "evil.pt")
     assert not (tmp_path / "ran").exists()
+
+
+def test_weights_that_are_not_finite_are_refused_by_name(detector, tmp_path):
+    broken = copy.deepcopy(detector)
+    with torch.no_grad():
+        broken.network.heads.fake.bias[0] = float("inf")
+    save_detector(broken, tmp_path / "broken.pt")
+    with pytest.raises(
+        DfdError, match=r"broken\.pt holds values that are not finite, in `heads\.fake\.bias`"
+    ):
+        load_detector(tmp_path / "broken.pt")
 
 
 def test_a_newer_format_is_refused(file, monkeypatch, detector):

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from dfdlib import DfdError
+from dfdlib.models.checkpoint import load_detector, save_detector
 from dfdlib.models.decision import Decision
 from dfdlib.models.detector import Detector, create_detector, create_network
+from dfdlib.models.forward import judge
 from dfdlib.models.networks import HighPassResidual, Normalize
 
 CATEGORIES = ("animals", "human_faces", "vehicles")
@@ -153,7 +155,7 @@ def test_attention_weighs_the_last_map():
     images = torch.rand(2, 3, 32, 32)
     assert weighed(images).fake.shape == (2,)
     assert not torch.allclose(plain(images).fake, weighed(images).fake)
-    with pytest.raises(DfdError, match="vit_tiny_patch16_224 has no feature map for `attention`"):
+    with pytest.raises(DfdError, match="vit_tiny_patch16_224 cuts images into patches"):
         create_detector("vit_tiny_patch16_224", 224, pretrained="none", attention=True)
 
 
@@ -198,7 +200,29 @@ def test_only_detectors_that_saw_nothing_but_the_demo_set_are_said_to_know_nothi
         assert bool(detector.limits) == known
 
 
-@pytest.mark.parametrize(("backbone", "size"), [("swin_tiny_patch4_window7_224", 64), ("mixer_s16_224", 96)])
-def test_a_size_that_a_backbone_cannot_take_is_refused_at_once(backbone, size):
-    with pytest.raises(DfdError, match=rf"{backbone} takes no images of {size} px; set image_size=224"):
+@pytest.mark.parametrize(
+    ("backbone", "size", "own"), [("efficientformer_l1", 64, 224), ("eca_halonext26ts", 200, 256)]
+)
+def test_a_size_that_a_backbone_cannot_take_is_refused_at_once(backbone, size, own):
+    with pytest.raises(
+        DfdError, match=rf"{backbone} takes no images of {size} px; set image_size={own}, its own"
+    ):
         create_detector(backbone, size, pretrained="none")
+
+
+@pytest.mark.parametrize("backbone", ["pit_ti_224", "gmlp_ti16_224"])
+def test_a_backbone_of_one_size_is_built_for_another_and_its_file_too(backbone, tmp_path):
+    detector = create_detector(backbone, 64, pretrained="none")
+    save_detector(detector, tmp_path / "d.pt")
+    images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    assert torch.equal(judge(load_detector(tmp_path / "d.pt"), images).fake, judge(detector, images).fake)
+
+
+def test_a_backbone_of_one_size_keeps_it_where_none_is_asked_for():
+    assert create_detector("pit_ti_224", largest_side=100, pretrained="none").image_size == 224
+    assert create_detector("resnet10t", largest_side=100, pretrained="none").image_size == 100
+
+
+def test_patches_have_no_stem_to_change():
+    with pytest.raises(DfdError, match="vit_tiny_patch16_224 cuts images into patches"):
+        create_detector("vit_tiny_patch16_224", 64, pretrained="none", stem_stride=1)

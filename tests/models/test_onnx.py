@@ -13,6 +13,8 @@ from dfdlib.data.dataset import ImageDataset
 from dfdlib.evaluation.files import judge_files
 from dfdlib.images.tiles import parse_fit
 from dfdlib.models.decision import Decision
+from dfdlib.models.detector import Detector
+from dfdlib.models.networks import Logits
 from dfdlib.models.onnx import export_onnx
 
 pytestmark = pytest.mark.skipif(
@@ -87,6 +89,20 @@ def test_clips_and_explanations_are_refused(exported, tmp_path):
         export_onnx(clips, tmp_path / "clips.onnx")
     with pytest.raises(DfdError, match="cannot be explained"):
         _ = load_detector(exported[1]).target_layer
+
+
+class Undecided(torch.nn.Module):
+    """Does one thing or another by what it sees, which no graph can."""
+
+    def forward(self, images):
+        level = images.mean((1, 2, 3))
+        return Logits(level if level.sum() > 1 else -level, None)
+
+
+def test_a_network_that_cannot_be_a_graph_is_refused_in_a_sentence(tmp_path):
+    with pytest.raises(DfdError, match=r"cannot write this network as ONNX \(.+\); use its \.pt file"):
+        export_onnx(Detector(Undecided(), "undecided", {}, 32), tmp_path / "u.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_how_faces_are_cropped_is_kept(tmp_path):

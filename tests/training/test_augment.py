@@ -31,7 +31,7 @@ class Images:
     def __len__(self):
         return len(self.pixels)
 
-    def batch(self, indices):
+    def batch(self, indices, _draw=None):
         positions = torch.as_tensor(indices)
         category = torch.zeros(len(positions), dtype=torch.int64)
         return Batch(

@@ -57,6 +57,18 @@ def test_only_the_heads_change_and_the_file_is_a_whole_detector(images, tmp_path
     assert sorted(file.name for file in tmp_path.iterdir()) == ["best_model.pt", "training_log.csv"]
 
 
+def test_the_head_of_a_frozen_vision_transformer_learns(images, tmp_path):
+    detector = create_detector(
+        "vit_tiny_patch16_224", 32, images.categories, pretrained="none", drop_rate=0.0
+    )
+    before = detector.network.backbone.blocks[0].attn.qkv.weight.clone()
+    history = fit_frozen(detector, images.split("train"), images.split("val"), SETTINGS, tmp_path)
+    assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
+    loaded = load_detector(tmp_path / "best_model.pt")
+    assert torch.equal(loaded.network.backbone.blocks[0].attn.qkv.weight, before)
+    assert predict(loaded, images.split("val")).equals(predict(detector, images.split("val")))
+
+
 def test_the_features_are_those_of_the_backbone_which_stays_as_it_is(images, tmp_path, monkeypatch):
     folds = []
     monkeypatch.setattr(frozen, "folded", lambda *a: folds.append(a[1]) or folded(a[0]))

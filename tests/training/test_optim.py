@@ -81,7 +81,22 @@ def test_freezing_everything_leaves_the_head():
     ]
 
 
+@pytest.mark.parametrize("backbone", ["vit_tiny_patch16_224", "convnext_atto", "resnet10t"])
+def test_only_normalisation_layers_and_heads_are_left_to_train(backbone):
+    net = network(backbone)
+    freeze_stages(net, "norm")
+    trained = {name.rpartition(".")[0] for name, weight in net.named_parameters() if weight.requires_grad}
+    kinds = (torch.nn.LayerNorm, torch.nn.BatchNorm2d)
+    assert trained == {name for name, module in net.named_modules() if isinstance(module, kinds)} | {
+        "heads.fake"
+    }
+
+
 def test_freezing_more_than_there_is_is_refused():
+    bare = torch.nn.Module()
+    bare.backbone = torch.nn.Linear(1, 1)
+    with pytest.raises(DfdError, match="no normalisation layers"):
+        freeze_stages(bare, "norm")
     with pytest.raises(DfdError, match="`freeze` is 9, and this backbone has 5 stages"):
         freeze_stages(network("resnet18"), 9)
     with pytest.raises(DfdError, match="Linear has no backbone to freeze"):

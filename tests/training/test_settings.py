@@ -84,6 +84,13 @@ def test_a_wrong_value_is_refused(name, value, message):
     assert f"`{name}`" in str(caught.value)
 
 
+@pytest.mark.parametrize("value", ["norms", -2, 1.5])
+def test_what_freezes_is_a_number_or_a_word(value):
+    assert TrainConfig(freeze="norm").freeze == "norm"
+    with pytest.raises(DfdError, match=r"`freeze` is .*; it must be .* or `norm`"):
+        TrainConfig(freeze=value)
+
+
 def test_text_and_whole_numbers_serve_as_numbers():
     run = MultitaskRun.from_notebook({**PARAMETERS, "learning_rate": "1e-4"})  # as YAML reads it
     assert run.learning_rate == 1e-4
