@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -97,6 +98,8 @@ def make_loader(
     """
     alone = dataset.is_cached and not torch.cuda.is_available()
     n_workers = 0 if alone else min(worker_count(workers), -(-len(dataset) // batch_size))
+    if n_workers:
+        cv2.setNumThreads(0)  # the processes would wait for threads of OpenCV that a fork does not copy
     return DataLoader(
         dataset,
         batch_size=batch_size,

@@ -1,5 +1,6 @@
 """Augmentation: what the settings ask for, and the same for an image whatever batch it is in."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -86,8 +87,10 @@ def test_worker_processes_vary_alike():
     images, config = Images(n=8), TrainConfig(augment="forensic", degrade=0.5)
     alone = [part["image"] for part in make_loader(AugmentedImages(images, config, 2), 4)]
     images.is_cached = False
+    cv2.setNumThreads(2)
     apart = [part["image"] for part in make_loader(AugmentedImages(images, config, 2), 4, workers=2)]
     assert torch.equal(torch.cat(alone), torch.cat(apart))
+    assert cv2.getNumThreads() == 1, "a fork may wait for ever for OpenCV's threads, which it does not copy"
 
 
 @pytest.mark.parametrize("setting", EVERYTHING)
