@@ -96,11 +96,13 @@ def read_whole(
 def _fill_whole(manifest: pd.DataFrame, reader: Reader, file: Path, workers: int) -> dict[str, list]:
     """Decode every file, one after the other into `file`, which stays empty where they do not fit the cache."""
     shapes = np.zeros((len(manifest), 3), int)
+    total = 0
     with atomic_path(file) as temporary, temporary.open("wb") as stream:
 
         def keep(row: int, image: np.ndarray) -> None:
+            nonlocal total
             shapes[row] = image.shape
-            total = int(shapes[: row + 1].prod(1).sum())
+            total += image.size
             if total > CACHE_LIMIT_BYTES:
                 stream.truncate(0)
             else:

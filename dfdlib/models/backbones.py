@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
@@ -81,6 +84,30 @@ def _existing(module: nn.Module, path: str) -> str:
         if module is None:
             return ""
     return ".".join(names)
+
+
+def overruns_onednn(network: nn.Module) -> bool:
+    """Return whether training would have oneDNN write past its memory, as it does for 1x1 convolutions with a stride on
+    few channels (the stems of RepVGG and MobileOne; uxlfoundation/oneDNN#6035).
+    """
+    return any(
+        isinstance(module, nn.Conv2d)
+        and module.kernel_size == (1, 1)
+        and max(module.stride) > 1
+        and module.groups == 1
+        and module.in_channels < 16
+        for module in network.modules()
+    )
+
+
+@contextmanager
+def without_onednn() -> Iterator[None]:
+    """Compute without oneDNN, more slowly."""
+    torch.backends.mkldnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = True
 
 
 def first_convolution(backbone: nn.Module) -> nn.Conv2d:

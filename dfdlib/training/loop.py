@@ -33,6 +33,7 @@ from dfdlib.evaluation import metrics
 from dfdlib.evaluation.calibration import calibrate
 from dfdlib.evaluation.predictions import check_fit
 from dfdlib.evaluation.tables import predictions_table
+from dfdlib.models.backbones import overruns_onednn, without_onednn
 from dfdlib.models.checkpoint import load_checked, load_detector, save_checked, save_detector
 from dfdlib.models.detector import Detector
 from dfdlib.models.forward import pooled
@@ -77,7 +78,8 @@ def fit(
     """
     out_dir = Path(out_dir)
     check_trainable(detector, train, val)
-    with alone_in(out_dir) if _processes().is_main_process else nullcontext():
+    alone = alone_in(out_dir) if _processes().is_main_process else nullcontext()
+    with alone, without_onednn() if overruns_onednn(detector.network) else nullcontext():
         return _train(_Run(detector, train, val, config, out_dir))
 
 

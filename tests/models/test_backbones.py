@@ -1,9 +1,10 @@
 """Backbones: a wider stem and a finer one."""
 
 import pytest
+import timm
 import torch
 
-from dfdlib.models.backbones import first_convolution, set_stem_stride, widen_stem
+from dfdlib.models.backbones import first_convolution, overruns_onednn, set_stem_stride, widen_stem
 from dfdlib.models.weights import create_backbone
 
 BACKBONES = [
@@ -33,3 +34,11 @@ def test_a_smaller_stem_stride_doubles_the_maps():
     set_stem_stride(backbone, 1)
     assert first_convolution(backbone).stride == (1, 1)
     assert backbone.forward_features(images).shape[-1] == 2 * before[-1]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "unsafe"), [("mobileone_s0", True), ("repvgg_a0", True), ("resnet18", False)]
+)
+def test_strided_pointwise_convolutions_of_few_channels_are_found(backbone, unsafe):
+    with torch.device("meta"):
+        assert overruns_onednn(timm.create_model(backbone)) == unsafe

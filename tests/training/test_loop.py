@@ -210,6 +210,17 @@ def test_a_training_step_reads_nothing_back(images, tmp_path, settings):
     assert reads.n == 1, "the counter counts"
 
 
+@pytest.mark.parametrize("unsafe", [False, True])
+def test_onednn_is_off_where_it_would_write_past_its_memory(images, tmp_path, monkeypatch, unsafe):
+    monkeypatch.setattr("dfdlib.training.loop.overruns_onednn", lambda _: unsafe)
+    detector, found = new_detector(), set()
+    detector.network.register_forward_pre_hook(lambda *_: found.add(torch.backends.mkldnn.enabled))
+    config = dataclasses.replace(SETTINGS, epochs=1)
+    fit(detector, images.split("train"), images.split("val"), config, tmp_path)
+    assert found == {not unsafe}
+    assert torch.backends.mkldnn.enabled
+
+
 @pytest.mark.parametrize("label", ["real", "fake"])
 def test_a_missing_class_is_refused(images, tmp_path, label):
     one_class = images.subset((images.manifest["label"] == label).to_numpy())
