@@ -158,7 +158,8 @@ def examine(name, size, folder, export):
     config = TrainConfig(epochs=1, batch_size=4, augment="none", precision="fp32")
     fit(detector, images.split("train"), images.split("val"), config, folder)
     loaded, pixels = load_detector(folder / "best_model.pt"), images.batch(range(4))["image"]
-    assert torch.equal(judge(loaded, pixels).fake, judge(detector, pixels).fake)
+    # Not to the bit: training has laid the weights of convolutions out in another order in memory.
+    assert torch.allclose(judge(loaded, pixels).fake, judge(detector, pixels).fake, atol=1e-5)
     done = ["trained, loaded", explained(loaded, pixels)]
     if export:
         done.append(exported(loaded, pixels, folder / "graph.onnx"))
