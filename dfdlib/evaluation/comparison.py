@@ -36,12 +36,13 @@ class Comparison:
 
     def reading(self, a: str, b: str) -> str:
         """Say in a sentence which of two detectors of these names is better, where the images can tell."""
-        found = f"{a} and {b} cannot be told apart"
-        if self.low > 0 or self.high < 0:
-            found = f"{b} is {'ahead of' if self.difference > 0 else 'behind'} {a}"
         title = metrics.METRICS[self.metric].title
+        found = f"{a} and {b} cannot be told apart: {title} {self.a:.3f} and {self.b:.3f}"
+        if self.low > 0 or self.high < 0:
+            place = "ahead of" if self.difference > 0 else "behind"
+            found = f"{b} is {place} {a}: {title} {self.b:.3f} and {self.a:.3f}"
         ends = f"{self.difference:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
-        return f"{found}: {title} {self.a:.3f} and {self.b:.3f}, difference {ends}, n = {self.n:,}."
+        return f"{found}, difference {ends}, n = {self.n:,}."
 
     def __str__(self) -> str:
         """Say it in a line."""

@@ -196,7 +196,7 @@ def as_text(value: Any, ends: Sequence[Any] | None = None) -> str:
         return "–"
     if isinstance(value, list):
         return " to ".join(map(as_text, value))
-    text = str(value)
+    text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
     if isinstance(value, float):
         text = f"{value:.3f}" if value == 0 or abs(value) >= 0.001 else f"{value:.1e}"
     known = ends and ends[0] is not None and ends[0] == ends[0]
@@ -232,9 +232,10 @@ def metrics_table(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     for name, table in judged.items():
         if table["label"].notna().any():
             scores = metrics.binary_metrics(table)
-            counts = {key: scores.get(key) for key in ("category_accuracy", "threshold", "n", "n_fake")}
+            keys = (*(["category_accuracy"] if scores.get("n_category") else []), "threshold", "n", "n_fake")
+            counts = {key: scores[key] for key in keys}
             columns[name] = as_texts(bootstrap.with_ends(bootstrap.bootstrap_metrics(table)) | counts)
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns).fillna(as_text(None))
 
 
 def auc_table(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
