@@ -56,6 +56,8 @@ _LAST_MAPS = {
     "CoaT": ("parallel_blocks.-1.norm14", "serial_blocks4.-1.norm1"),
     "CrossVit": ("blocks.-1.fusion.1.norm1",),
     "EfficientViM": ("norm.-1",),
+    "HighResolutionNet": ("final_layer",),
+    "MultiScaleVit": ("norm",),
     "PoolingVisionTransformer": ("transformers.-1.blocks.-1.norm1",),
     "TNT": ("blocks.-1.norm_out",),
 }
