@@ -60,6 +60,7 @@ _LAST_MAPS = {
     "MultiScaleVit": ("norm",),
     "PoolingVisionTransformer": ("transformers.-1.blocks.-1.norm1",),
     "TNT": ("blocks.-1.norm_out",),
+    "Twins": ("norm",),
 }
 """Layers to look at, by kind of backbone, where timm's last feature map is several tensors, or is not read."""
 
