@@ -21,7 +21,10 @@ from dfdlib.core import paths
 from dfdlib.core.errors import DfdError
 
 # Linux allows file names that are no text; Python holds them as lone surrogates, which UTF-8 refuses.
-_ODD_NAMES = "backslashreplace"
+ODD_NAMES = "backslashreplace"
+"""How they are written into text."""
+# Where pyarrow is installed, pandas 3 keeps text in its arrays, which refuse such names too.
+pd.set_option("mode.string_storage", "python")
 
 
 class WriteError(DfdError):
@@ -115,13 +118,13 @@ def alone_in(folder: str | Path) -> Iterator[None]:
 def write_text(path: str | Path, text: str) -> None:
     """Write text as UTF-8, what it cannot hold as `\\udc…`. Raises `DfdError`, see `atomic_path`."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors=_ODD_NAMES)
+        temporary.write_text(text, encoding="utf-8", errors=ODD_NAMES)
 
 
 def write_csv(table: pd.DataFrame, path: str | Path) -> None:
     """Write a table without its index. Raises `DfdError`, see `atomic_path`."""
     with atomic_path(path) as temporary:
-        options = {"index": False, "encoding": "utf-8", "errors": _ODD_NAMES, "lineterminator": "\n"}
+        options = {"index": False, "encoding": "utf-8", "errors": ODD_NAMES, "lineterminator": "\n"}
         table.to_csv(temporary, **options)
         if b"\r" in temporary.read_bytes():  # it would end a row, and pandas sets no quotes for it alone
             table.to_csv(temporary, **options, quoting=csv.QUOTE_NONNUMERIC)

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from dfdlib.core.errors import DfdError, ImageError
-from dfdlib.core.files import WriteError, write_json
+from dfdlib.core.files import ODD_NAMES, WriteError, write_json
 from dfdlib.core.native import Part
 from dfdlib.core.parallel import read_ahead
 from dfdlib.core.paths import remedy
@@ -150,7 +150,7 @@ def predict_files(
     quick = [folded(detector, len(manifest) - done) for detector in detectors]
     bar = Progress(desc="judging", total=len(manifest), initial=done, unit="file")
     try:
-        with unfinished.open("a", newline="", encoding="utf-8") as stream, bar:
+        with unfinished.open("a", newline="", encoding="utf-8", errors=ODD_NAMES) as stream, bar:
             for table in judge_files(quick, manifest.iloc[done:], **settings):
                 rows = public_table(table).assign(error=table["error"])
                 rows.to_csv(stream, index=False, header=stream.tell() == 0, lineterminator="\n")
@@ -163,7 +163,11 @@ def predict_files(
         raise WriteError(
             f"cannot write {csv}: {error.strerror or error}; a run with the same settings resumes.{remedy(csv)}"
         ) from error
-    verdicts = pd.read_csv(csv, usecols=["verdict"])["verdict"].fillna("unreadable").str.partition(":")[0]
+    verdicts = (
+        pd.read_csv(csv, usecols=["verdict"], dtype=object)["verdict"]
+        .fillna("unreadable")
+        .str.partition(":")[0]
+    )
     counts = dict.fromkeys(("fake", "real", CANT_TELL), 0) | verdicts.value_counts().to_dict()
     return PredictedFiles(csv, len(manifest), done, unreadable, counts)
 

@@ -83,7 +83,7 @@ def test_csv_comes_back_without_an_index(tmp_path):
 
 def test_file_names_that_are_no_text_can_be_written(tmp_path):
     name = os.fsdecode(b"caf\xe9.png")
-    write_csv(pd.DataFrame({"path": [name]}, dtype=object), tmp_path / "a.csv")
+    write_csv(pd.DataFrame({"path": [name]}), tmp_path / "a.csv")
     assert (tmp_path / "a.csv").read_text(encoding="utf-8") == "path\ncaf\\udce9.png\n"
     write_json(tmp_path / "a.json", {"path": name})
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"path": name}

@@ -1,6 +1,8 @@
 """Predictions of files as they come: the same numbers, every file accounted for, and no work done twice."""
 
 import json
+import os
+import shutil
 from dataclasses import replace
 from itertools import islice
 
@@ -60,6 +62,14 @@ def test_the_same_numbers_as_a_data_set_and_a_row_a_file(detector, files, tmp_pa
     assert streamed.verdicts["unreadable"] == 1
     assert sum(streamed.verdicts.values()) == 11
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["test.csv"]
+
+
+def test_names_that_are_no_text_are_judged(detector, files, tmp_path):
+    (tmp_path / "odd").mkdir()
+    shutil.copyfile(files_of(files)[1], tmp_path / "odd" / os.fsdecode(b"caf\xe9.png"))
+    odd = scan_images(tmp_path / "odd", require_labels=False)
+    predict_files([detector], odd, tmp_path / "test.csv")
+    assert pd.read_csv(tmp_path / "test.csv")["file"].tolist() == ["caf\\udce9.png"]
 
 
 @pytest.mark.parametrize("cut", [0, 7])
