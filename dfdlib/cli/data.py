@@ -42,14 +42,13 @@ def fetch(name: str = "", /, *, to: str = "") -> Any:
 
     from dfdlib.data.fetch import KNOWN
     from dfdlib.data.fetch import fetch as download
-    from dfdlib.data.scan import scan_images
-    from dfdlib.data.shards import find_shards
+    from dfdlib.data.shards import find_shards, read_shards
 
     if not name:
         return [{"name": known, **asdict(facts)} for known, facts in KNOWN.items()]
     folder = download(name, to or None)
-    if find_shards(folder):
-        scan_images(folder, require_labels=False)
+    if shards := find_shards(folder):
+        read_shards(folder, shards, {})
     return str(folder)
 
 

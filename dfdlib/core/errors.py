@@ -30,6 +30,11 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> DfdError:
     return DfdError(f"unknown {kind} `{name}`{hint} Known: {', '.join(known)}.")
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an exception says, at most 200 characters; its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
 class ImageError(DfdError):
     """An image that cannot be read; the message names the file and the reason."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfdlib.core import paths
-from dfdlib.core.errors import DfdError, unknown
+from dfdlib.core.errors import DfdError, first_line, unknown
 from dfdlib.core.files import write_json
 from dfdlib.core.progress import Progress
 
@@ -167,7 +167,7 @@ def _failed(address: str, error: Exception) -> DfdError:
 
     hub, _, repository = address.partition(":")
     site = ENDPOINT if hub == "hf" else KAGGLE
-    page, reason = f"{site}/datasets/{repository}", str(error).strip().split("\n")[0]
+    page = f"{site}/datasets/{repository}"
     status = getattr(getattr(error, "response", None), "status_code", getattr(error, "code", None))
     if status in (401, 403, 404):
         return DfdError(
@@ -175,7 +175,7 @@ def _failed(address: str, error: Exception) -> DfdError:
             f"terms, and log in with {'`hf auth login`' if hub == 'hf' else 'a Kaggle API token'}."
         )
     return DfdError(
-        f"{page} cannot be downloaded ({type(error).__name__}: {reason}). With a network the same command goes on "
+        f"{page} cannot be downloaded ({type(error).__name__}: {first_line(error)}). With a network the same command goes on "
         f"where it stopped; by hand, download the page's files, unpack them into a folder, and pass that folder instead "
         f"of {address}."
     )

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -81,7 +81,10 @@ def read_shards(root: Path, shards: list[Path], labels: Mapping[str, str]) -> tu
         tables.append(table.assign(path=f"{place}/" + table["path"], shard=place))
     table = pd.concat(tables, ignore_index=True).reindex(columns=["path", "shard", "folder", *_NAMES])
     table = table.astype(object).where(table.notna() & (table != ""), None)
-    rows = [_row(fields, labels) for fields in table.to_dict("records")]
+    words = {**LABEL_WORDS, **labels}
+    fakes = {word for word in labels if labels[word] == "fake"}
+    generators = fakes if len(fakes) > 1 else set()
+    rows = [_row(fields, words, generators) for fields in table.to_dict("records")]
     manifest = pd.DataFrame(rows, columns=COLUMNS, dtype=object).assign(root=str(root))
     if set(manifest["split"]) == {"train"}:
         manifest["split"] = None
@@ -89,21 +92,16 @@ def read_shards(root: Path, shards: list[Path], labels: Mapping[str, str]) -> tu
     return manifest.sort_values("path", ignore_index=True), said
 
 
-def _row(fields: _Fields, labels: Mapping[str, str]) -> _Fields:
-    """Return the row of the manifest that is said of an image."""
-    words, generator = {**LABEL_WORDS, **labels}, fields["generator"]
+def _row(fields: _Fields, words: Mapping[str, str], generators: Set[str]) -> _Fields:
+    """Return the row of the manifest that is said of an image; `words` mean a label, `generators` are some of them."""
+    generator = fields["generator"]
     folders = re.split(r"[^a-z]+", f"{fields['shard']}/{fields['folder'] or ''}".lower())
     value = (fields["label"] or "").lower()
     label, named = words.get(value), words.get((generator or "").lower())
     if not value:
         label = named or ("fake" if generator else next(filter(None, map(words.get, folders)), None))
-    if (
-        label == "fake"
-        and not generator
-        and len({w for w in labels if labels[w] == "fake"}) > 1
-        and value in labels
-    ):
-        generator = fields["label"]
+    if value in generators:
+        generator = generator or fields["label"]
     split = (fields["split"] or "").lower()
     return {
         "path": fields["path"],

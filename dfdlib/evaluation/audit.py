@@ -40,14 +40,10 @@ class LeakProbe:
         """Say in words what it means."""
         found = f"AUC {self.auc:.2f} [{self.low:.2f}, {self.high:.2f}]"
         if self.low < LEAK_FROM:
-            grade, better = "No leak found", "no better than chance"
+            facts = "size, format, compression and colour alone tell real from fake"
             if self.low > 0.5:
-                grade, better = (
-                    "A weak leak at most",
-                    "a little better than chance, which a detector must beat",
-                )
-            facts = "size, format, compression and colour alone"
-            return f"{grade}: {facts} tell real from fake {better} ({found})."
+                return f"A weak leak at most: {facts} a little better than chance, which a detector must beat ({found})."
+            return f"No leak found: {facts} no better than chance ({found})."
         told = ", ".join(self.facts.loc[self.facts["auc"] > LEAK_FROM, "fact"].head(3)) or "their combination"
         grade = "Strong leak" if self.low >= STRONG_FROM else "Leak"
         return (

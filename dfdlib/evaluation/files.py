@@ -163,11 +163,8 @@ def predict_files(
         raise WriteError(
             f"cannot write {csv}: {error.strerror or error}; a run with the same settings resumes.{remedy(csv)}"
         ) from error
-    verdicts = (
-        pd.read_csv(csv, usecols=["verdict"], dtype=object)["verdict"]
-        .fillna("unreadable")
-        .str.partition(":")[0]
-    )
+    written = pd.read_csv(csv, usecols=["verdict"], dtype=object)["verdict"]
+    verdicts = written.fillna("unreadable").str.partition(":")[0]
     counts = dict.fromkeys(("fake", "real", CANT_TELL), 0) | verdicts.value_counts().to_dict()
     return PredictedFiles(csv, len(manifest), done, unreadable, counts)
 

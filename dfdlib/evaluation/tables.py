@@ -232,9 +232,10 @@ def metrics_table(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     for name, table in judged.items():
         if table["label"].notna().any():
             scores = metrics.binary_metrics(table)
-            keys = (*(["category_accuracy"] if scores.get("n_category") else []), "threshold", "n", "n_fake")
-            counts = {key: scores[key] for key in keys}
-            columns[name] = as_texts(bootstrap.with_ends(bootstrap.bootstrap_metrics(table)) | counts)
+            shown = bootstrap.with_ends(bootstrap.bootstrap_metrics(table))
+            if scores.get("n_category"):
+                shown["category_accuracy"] = scores["category_accuracy"]
+            columns[name] = as_texts(shown | {key: scores[key] for key in ("threshold", "n", "n_fake")})
     return pd.DataFrame(columns).fillna(as_text(None))
 
 

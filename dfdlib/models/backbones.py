@@ -106,11 +106,11 @@ def overruns_onednn(network: nn.Module) -> bool:
 @contextmanager
 def without_onednn() -> Iterator[None]:
     """Compute without oneDNN, more slowly."""
-    torch.backends.mkldnn.enabled = False
+    before, torch.backends.mkldnn.enabled = torch.backends.mkldnn.enabled, False
     try:
         yield
     finally:
-        torch.backends.mkldnn.enabled = True
+        torch.backends.mkldnn.enabled = before
 
 
 def first_convolution(backbone: nn.Module) -> nn.Conv2d:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.serialization import config as saving
 
-from dfdlib.core.errors import DfdError
+from dfdlib.core.errors import DfdError, first_line
 from dfdlib.core.files import atomic_path
 from dfdlib.models.detector import Detector, create_network
 from dfdlib.models.familiarity import Familiarity
@@ -88,7 +88,7 @@ def save_checked(content: Mapping[str, Any], path: str | Path) -> None:
             with saving.patch({"save.compute_crc32": False}):  # it would take as long as all the rest
                 torch.save({**content, "checksum": checksum(content)}, temporary)
         except RuntimeError as error:  # what PyTorch makes of a full disk
-            raise OSError(str(error).splitlines()[0]) from error
+            raise OSError(first_line(error)) from error
 
 
 def load_checked(path: str | Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dfdlib.core.errors import DfdError
+from dfdlib.core.errors import DfdError, first_line
 from dfdlib.core.files import atomic_path
 from dfdlib.models.detector import Detector
 from dfdlib.models.familiarity import reference_network
@@ -99,9 +99,9 @@ def export_onnx(detector: Detector, path: str | Path) -> None:
                 verbose=False,
             )
         except torch.onnx.OnnxExporterError as error:
-            cause = (str(error.__cause__ or error).strip().splitlines() or ["no reason given"])[0]
+            cause = first_line(error.__cause__ or error)
             raise DfdError(
-                f"PyTorch cannot write this network as ONNX ({cause[:200]}); use its .pt file."
+                f"PyTorch cannot write this network as ONNX ({cause}); use its .pt file."
             ) from error
         program.save(buffer)
     graph = buffer.getvalue()

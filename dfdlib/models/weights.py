@@ -16,7 +16,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from dfdlib.core.errors import DfdError, did_you_mean
+from dfdlib.core.errors import DfdError, did_you_mean, first_line
 
 SCRATCH = "scratch"
 """The `origin` of weights that no training has touched."""
@@ -200,7 +200,7 @@ def _pretrained(name: str, image_size: int) -> tuple[Backbone | None, str]:
         tag = module.pretrained_cfg.get("tag") or module.pretrained_cfg["architecture"]
         return Backbone(module, name, f"timm: {tag}"), ""
     except Exception as error:
-        reason = "no network, and not in the cache" if offline else _first_line(error)
+        reason = "no network, and not in the cache" if offline else first_line(error)
     found, remedy = _of_package(name)
     return found, "; ".join(filter(None, (reason, remedy)))
 
@@ -289,7 +289,7 @@ def _read_state(file: Path) -> Mapping[str, Tensor]:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         raise DfdError(
-            f"{file} is no file of weights that can be read safely ({_first_line(error)})."
+            f"{file} is no file of weights that can be read safely ({first_line(error)})."
         ) from error
     while isinstance(state, Mapping):
         wrapped = next((key for key in _WRAPPERS if isinstance(state.get(key), Mapping)), None)
@@ -335,7 +335,3 @@ def _hub_answers() -> bool:
             return True
     except OSError:
         return False
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

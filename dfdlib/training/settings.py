@@ -35,7 +35,6 @@ Schedule = Literal["cosine", "one-cycle", "plateau", "constant"]
 Balance = Literal["weights", "oversample", "downsample", "none"]
 Augment = Literal["none", "light", "forensic", "faces"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Augment = Literal["none", "light", "forensic", "faces"]
 
 _MUST_BE = {
     "int_type": "a whole number",
