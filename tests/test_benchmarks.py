@@ -42,6 +42,7 @@ TINY = {
     "imports": ("--programs import+dfdlib dfd+--help", ["import dfdlib", "dfd --help"]),
 }
 """Settings of each benchmark, and the names of some rows of its tables."""
+SLOW = {"gradcam", "processes", "scan", "serving", "training"}  # they start processes of their own
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +54,9 @@ def _as_it_was(monkeypatch):
     assert torch.get_num_threads() == threads
 
 
-@pytest.mark.parametrize("name", list(TINY))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.hard] if name in SLOW else []) for name in TINY]
+)
 def test_runs_and_prints_its_table(name, capsys, monkeypatch):
     settings, wanted = TINY[name]
     benchmark = importlib.import_module(name)

@@ -114,10 +114,6 @@ def check(data, unbroken, out_dir, n_kills, seed):
     return killed
 
 
-def test_a_killed_run_ends_as_the_unbroken_one(data, unbroken, tmp_path):
-    check(data, unbroken, tmp_path / "run", n_kills=2, seed=1)
-
-
 @pytest.mark.hard
 def test_twenty_kills_lose_nothing(data, unbroken, tmp_path, capsys):
     killed, runs = 0, 0

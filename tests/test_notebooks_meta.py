@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dfdlib import notebook
+from dfdlib import DfdError, notebook
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -75,6 +75,16 @@ def test_parameters_are_literals_and_exactly_the_settings_of_the_run(path):
     fields = [field.name for field in dataclasses.fields(RUNS[path.stem])]
     assert list(parameters(path)) == fields
     assert fields[: len(SHARED)] == SHARED or not issubclass(RUNS[path.stem], notebook.RunConfig)
+
+
+def test_wrong_parameters_are_refused_before_any_work(path):
+    run, stated = RUNS[path.stem], parameters(path)
+    load = notebook.load_clips if run is notebook.ClipRun else notebook.load_manifest
+    with pytest.raises(DfdError, match="the data folder no/such/folder does not exist"):
+        load(run.from_notebook(stated | {"data_dir": "no/such/folder"}))
+    if "epochs" in stated:
+        with pytest.raises(DfdError, match="`epochs` is 0; it must be at least 1"):
+            run.from_notebook(stated | {"epochs": 0})
 
 
 def test_every_parameter_is_read_somewhere(path):

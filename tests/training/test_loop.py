@@ -54,11 +54,13 @@ def assert_same(ours, theirs):
         assert torch.equal(ours[name], theirs[name]), name
 
 
-def test_the_loss_falls_and_the_category_is_learned(images, tmp_path):
-    _, history = train(images, tmp_path, epochs=6)
+def test_it_learns_fakes_as_1_and_the_category(images, tmp_path):
+    detector, history = train(images, tmp_path, epochs=8)
     assert history["train_loss"].iloc[-1] < 0.8 * history["train_loss"].iloc[0]
     assert history["val_category_accuracy"].max() > 0.5
     assert history["learning_rate"].max() > 10 * history["learning_rate"].iloc[-1]
+    seen = predict(detector, images.split("train"))
+    assert metrics.binary_metrics(seen)["auc"] > 0.55
 
 
 def test_files_and_detector_agree(images, tmp_path):
@@ -83,23 +85,24 @@ def test_a_trained_detector_judges_in_full_precision_as_its_file_does(images, tm
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(images, tmp_path):
-    first, again, other = (train(images, tmp_path / str(i), seed=s)[0] for i, s in enumerate((0, 0, 1)))
+    first, again, other = (
+        train(images, tmp_path / str(i), epochs=1, seed=s)[0] for i, s in enumerate((0, 0, 1))
+    )
     assert_same(weights(first), weights(again))
     assert not torch.equal(first.network.heads.fake.weight, other.network.heads.fake.weight)
 
 
 @pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.9}, {"schedule": "one-cycle"}])
 def test_a_resumed_run_equals_an_unbroken_one(images, tmp_path, monkeypatch, changes):
+    changes |= {"epochs": 2}
     unbroken, history = train(images, tmp_path / "unbroken", **changes)
     from dfdlib.training import loop
 
-    save, calls = loop._Run.save, []
+    save = loop._Run.save
 
     def interrupted(self, improved):
         save(self, improved)
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(loop._Run, "save", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -216,7 +219,8 @@ def test_onednn_is_off_where_it_would_write_past_its_memory(images, tmp_path, mo
     detector, found = new_detector(), set()
     detector.network.register_forward_pre_hook(lambda *_: found.add(torch.backends.mkldnn.enabled))
     config = dataclasses.replace(SETTINGS, epochs=1)
-    fit(detector, images.split("train"), images.split("val"), config, tmp_path)
+    few = images.split("train").head(32)
+    fit(detector, few, images.split("val"), config, tmp_path)
     assert found == {not unsafe}
     assert torch.backends.mkldnn.enabled
 
@@ -289,19 +293,8 @@ def test_parts_of_a_batch_add_up_to_its_step(images, tmp_path):
     ],
 )
 def test_every_setting_trains(images, tmp_path, changes):
-    _, history = train(images, tmp_path, epochs=4, **changes)
+    _, history = train(images, tmp_path, **changes)
     assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
-
-
-def test_flipped_labels_are_noticed(images, tmp_path):
-    """Guards the convention that fake is 1: a detector that learned well ranks fakes above reals."""
-    detector, _ = train(images, tmp_path, epochs=20)
-    part = images.split("train")
-    scores = metrics.binary_metrics(predict(detector, part))
-    flipped = predict(detector, part)
-    flipped["label"] = flipped["label"].map({"real": "fake", "fake": "real"})
-    assert scores["auc"] > 0.55
-    assert metrics.binary_metrics(flipped)["auc"] == pytest.approx(1 - scores["auc"])
 
 
 SCRIPT = """
@@ -315,34 +308,32 @@ SCRIPT = """
     if __name__ == "__main__":
         images = ImageDataset(read_manifest(sys.argv[1]), 32, categories_of(read_manifest(sys.argv[1])))
         detector = create_detector("resnet10t", 32, images.categories, pretrained="none")
-        settings = TrainConfig(epochs=6, batch_size=16, learning_rate=3e-3, precision="fp32")
+        settings = TrainConfig(epochs=3, batch_size=16, learning_rate=3e-3, precision="fp32")
         history = fit(detector, images.split("train"), images.split("val"), settings, sys.argv[2])
         state = PartialState()
         if state.is_main_process:
-            found = {"losses": history["train_loss"].tolist(), "categories": history["val_category_accuracy"].tolist()}
-            print("RESULT", json.dumps({"processes": state.num_processes, **found}), flush=True)
+            columns = ["train_loss", "val_category_accuracy"]
+            found = {"processes": state.num_processes, **history[columns].to_dict("list")}
+            print("RESULT", json.dumps(found), flush=True)
 """
 
 
-def test_two_processes_train_like_one(demo, tmp_path):
+def test_two_processes_train_like_one(images, demo, tmp_path):
     script = tmp_path / "run.py"
     script.write_text(textwrap.dedent(SCRIPT))
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    results = []
-    for name, command in (("one", [sys.executable]), ("two", launch)):
-        arguments = [str(script), str(root_of(demo) / "manifest.csv"), str(tmp_path / name)]
-        done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr[-3000:]
-        results.append(
-            json.loads(next(line for line in done.stdout.splitlines() if line.startswith("RESULT"))[7:])
-        )
-        assert (tmp_path / name / "best_model.pt").exists()
-        assert not (tmp_path / name / "last.pt").exists()
-    one, two = results
-    assert (one["processes"], two["processes"]) == (1, 2)
-    assert one["losses"][0] == pytest.approx(two["losses"][0], rel=0.1)
-    assert np.abs(np.subtract(one["losses"], two["losses"])).max() < 0.35
-    assert np.abs(np.subtract(one["categories"], two["categories"])).max() < 0.35
+    arguments = [str(script), str(root_of(demo) / "manifest.csv"), str(tmp_path / "two")]
+    done = subprocess.run([*launch, *arguments], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    two = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("RESULT"))[7:])
+    _, one = train(images, tmp_path / "one")
+    assert two.pop("processes") == 2
+    assert one["train_loss"][0] == pytest.approx(two["train_loss"][0], rel=0.1)
+    for name, values in two.items():
+        assert np.abs(one[name] - values).max() < 0.35, name
+    assert {path.name for path in (tmp_path / "two").iterdir()} == {
+        path.name for path in (tmp_path / "one").iterdir()
+    }
 
 
 def test_tensorboard_logs_are_written_when_asked(images, tmp_path):
