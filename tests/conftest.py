@@ -21,7 +21,7 @@ def demo(tmp_path_factory):
     """A demo set of 240 images of 64 pixels."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DFD_DATA_DIR", str(tmp_path_factory.mktemp("data")))
-        return demo_manifest(n_images=240, size=64)
+        return demo_manifest(n_images=240, size=64, workers=1)
 
 
 def _find_green(image):

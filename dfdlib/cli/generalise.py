@@ -25,7 +25,7 @@ def generalise(
     /,
     *,
     out: str,
-    protocol: Literal["sources", "generators", "released"] = "sources",
+    protocol: Literal["sources", "pooled", "generators", "released"] = "sources",
     seeds: int = 1,
     window: int = 1,
     max_images: int = 0,
@@ -45,8 +45,9 @@ def generalise(
     Args:
         data: Folders or manifests; each is a source, called as its folder, or as its column `source` says.
         out: Folder of generalise.csv, generalise.png, metrics.json and the detectors.
-        protocol: Train on each source and test on each; leave out one generator at a time; or train on older
-            generators and test on newer ones, by the manifest's column `released` or the library's table.
+        protocol: Train on each source and test on each; on all sources together and on all but each; leave out one
+            generator at a time; or train on older generators and test on newer ones, by the manifest's column
+            `released` or the library's table.
         seeds: Trainings of each part; their AUCs are averaged.
         window: Least number of generators in a period of `released`.
         max_images: Use at most this many of each source; 0 for all.

@@ -29,15 +29,17 @@ from dfdlib.training.crossval import train_or_load
 from dfdlib.training.settings import TrainConfig
 
 ALL = "all"
-"""The training that leaves no generator out."""
+"""The training that leaves nothing out."""
 _NEW = {
     "sources": "a data set that it was not trained on",
+    "pooled": "a data set that was left out of its training",
     "generators": "a generator that was left out of its training",
     "released": "the generators of the period after its training",
 }
 PROTOCOLS = tuple(_NEW)
-"""`sources` trains on each data set and tests on each; `generators` leaves one out at a time; `released` trains on
-the generators up to a month and tests on the next (AI-GenBench, arXiv:2504.20865)."""
+"""`sources` trains on each data set and tests on each; `pooled` trains on all of them together, and on all but each;
+`generators` leaves one generator out at a time; `released` trains on the generators up to a month and tests on the next
+(AI-GenBench, arXiv:2504.20865)."""
 
 
 @dataclass(frozen=True)
@@ -103,19 +105,30 @@ def plan(manifest: pd.DataFrame, protocol: str, window: int = 1) -> Plan:
 
 
 def _each_source(manifest: pd.DataFrame, _: int) -> Plan:
-    masks = {
-        name: (manifest["source"] == name).to_numpy() for name in _several(manifest["source"], "data set")
-    }
+    masks = _by_source(manifest)
     return Plan(masks, masks, lambda trained, tested: "seen" if trained == tested else "unseen")
 
 
-def _without_each(manifest: pd.DataFrame, _: int) -> Plan:
+def _without_each_source(manifest: pd.DataFrame, _: int) -> Plan:
+    masks = _by_source(manifest)
+    return _leave_one_out(masks, masks)
+
+
+def _without_each_generator(manifest: pd.DataFrame, _: int) -> Plan:
     generator = manifest["generator"].where(manifest["label"] == "fake")
-    names = _several(generator, "generator")
-    trained = {ALL: np.ones(len(manifest), bool)}
-    trained |= {_but(name): (generator != name).to_numpy() for name in names}
-    tested = {name: _with_reals(manifest, generator == name) for name in names}
-    return Plan(trained, tested, lambda lacks, name: "unseen" if lacks == _but(name) else "seen")
+    fakes = {name: (generator == name).to_numpy() for name in _several(generator, "generator")}
+    return _leave_one_out(fakes, {name: _with_reals(manifest, rows) for name, rows in fakes.items()})
+
+
+def _by_source(manifest: pd.DataFrame) -> dict[str, np.ndarray]:
+    source = manifest["source"]
+    return {name: (source == name).to_numpy() for name in _several(source, "data set")}
+
+
+def _leave_one_out(parts: Mapping[str, np.ndarray], tested_on: Mapping[str, np.ndarray]) -> Plan:
+    everything = np.ones_like(next(iter(parts.values())))
+    trained_on = {ALL: everything} | {_but(name): ~rows for name, rows in parts.items()}
+    return Plan(trained_on, tested_on, lambda lacks, name: "unseen" if lacks == _but(name) else "seen")
 
 
 def _older_to_newer(manifest: pd.DataFrame, window: int) -> Plan:
@@ -134,7 +147,7 @@ def _older_to_newer(manifest: pd.DataFrame, window: int) -> Plan:
         )
     of_row = months.map(period)
     trained = {f"up to {span[-1]}": (~fake | (of_row <= i)).to_numpy() for i, span in enumerate(spans[:-1])}
-    tested = {name: _with_reals(manifest, of_row == i) for i, name in enumerate(names)}
+    tested = {name: _with_reals(manifest, (of_row == i).to_numpy()) for i, name in enumerate(names)}
 
     def relation(trained_on: str, tested_on: str) -> str:
         ahead = names.index(tested_on) - list(trained).index(trained_on)
@@ -143,7 +156,12 @@ def _older_to_newer(manifest: pd.DataFrame, window: int) -> Plan:
     return Plan(trained, tested, relation)
 
 
-_PLANS = {"sources": _each_source, "generators": _without_each, "released": _older_to_newer}
+_PLANS = {
+    "sources": _each_source,
+    "pooled": _without_each_source,
+    "generators": _without_each_generator,
+    "released": _older_to_newer,
+}
 
 
 def _months(manifest: pd.DataFrame) -> pd.Series:
@@ -167,10 +185,10 @@ def _several(names: pd.Series, what: str) -> list[str]:
     return found
 
 
-def _with_reals(manifest: pd.DataFrame, fakes: pd.Series) -> np.ndarray:
+def _with_reals(manifest: pd.DataFrame, fakes: np.ndarray) -> np.ndarray:
     """Add to some fakes the real images of the data sets that they are from."""
     beside = manifest["source"].isin(manifest.loc[fakes, "source"])
-    return (fakes | (beside & (manifest["label"] == "real"))).to_numpy()
+    return fakes | (beside & (manifest["label"] == "real")).to_numpy()
 
 
 def _but(name: str) -> str:

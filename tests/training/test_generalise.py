@@ -79,6 +79,15 @@ def test_each_source_trains_and_judges_its_own(manifest):
     assert relations(plan) == [["seen", "unseen"], ["unseen", "seen"]]
 
 
+def test_sources_train_together_and_one_is_left_out(manifest):
+    plan = protocols.plan(manifest, "pooled")
+    assert list(plan.trained_on) == ["all", "all but one", "all but two"]
+    assert plan.trained_on["all"].all()
+    assert set(manifest.loc[plan.trained_on["all but one"], "source"]) == {"two"}
+    assert list(plan.tested_on) == list(GENERATORS)
+    assert relations(plan) == [["seen", "seen"], ["unseen", "seen"], ["seen", "unseen"]]
+
+
 def test_a_generator_that_is_left_out_is_judged_beside_the_real_images_of_its_source(manifest):
     plan = protocols.plan(manifest, "generators")
     assert list(plan.trained_on) == ["all", *(f"all but {name}" for name in plan.tested_on)]
