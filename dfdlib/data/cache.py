@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +16,7 @@ import pandas as pd
 
 from dfdlib.core.errors import ImageError
 from dfdlib.core.files import atomic_path, write_json
-from dfdlib.core.parallel import read_ahead
+from dfdlib.core.parallel import read_ahead, worker_count
 from dfdlib.core.paths import cache_root
 from dfdlib.core.progress import Progress
 from dfdlib.data.manifest import files_of
@@ -25,6 +26,8 @@ CACHE_LIMIT_BYTES = 8 * 2**30
 _CACHE_VERSION = 4
 _BYTES_AHEAD = 64 * 2**20
 """Of decoded pixels that may wait to be written."""
+_TOGETHER = 16
+"""Files that a thread decodes before it hands them over, which costs about as much as decoding a small one."""
 
 
 class Reader(Protocol):
@@ -37,6 +40,9 @@ class Reader(Protocol):
 
     def __call__(self, path: Path) -> np.ndarray:
         """Return uint8 pixels of `shape`. Raises `ImageError`."""
+
+    def check(self, path: Path) -> object:
+        """Raise the `ImageError` that decoding the file would raise."""
 
 
 def read_pixels(
@@ -116,7 +122,7 @@ def _fill_whole(manifest: pd.DataFrame, reader: Reader, file: Path, workers: int
 def _fill(manifest: pd.DataFrame, reader: Reader, file: Path | None, workers: int) -> list[tuple[str, str]]:
     """Decode every file, into the array `file` where one is given, and return the errors."""
     if file is None:
-        return _decode_all(manifest, reader, lambda *_: None, workers)
+        return _decode_all(manifest, reader, lambda *_: None, workers, check=True)
     with atomic_path(file) as temporary:
         pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(manifest), *reader.shape))
         errors = _decode_all(manifest, reader, pixels.__setitem__, workers)
@@ -125,20 +131,33 @@ def _fill(manifest: pd.DataFrame, reader: Reader, file: Path | None, workers: in
 
 
 def _decode_all(
-    manifest: pd.DataFrame, reader: Reader, keep: Callable[[int, np.ndarray], None], workers: int
+    manifest: pd.DataFrame,
+    reader: Reader,
+    keep: Callable[[int, np.ndarray], None],
+    workers: int,
+    check: bool = False,
 ) -> list[tuple[str, str]]:
     """Give every row and its pixels to `keep`, in order; return path and error of the others."""
-    n, errors = len(manifest), []
+    files, errors = files_of(manifest), []
+    read, doing = (reader.check, "checking") if check else (reader, "decoding")
 
-    def decode(file: Path) -> np.ndarray | ImageError:
+    def decode(file: Path) -> object:
         try:
-            return reader(file)
+            return read(file)
         except ImageError as error:
             return error
 
     ahead = max(1, _BYTES_AHEAD // int(np.prod(reader.shape)))
-    decoded = read_ahead(decode, files_of(manifest), workers, ahead)
-    progress = Progress(decoded, f"decoding {reader.kind}s", n, unit=reader.kind, disable=n < 500)
+    together = min(_TOGETHER, max(1, ahead // (4 * worker_count(workers))))
+    parts = (files[start : start + together] for start in range(0, len(files), together))
+    decoded = read_ahead(lambda part: [decode(file) for file in part], parts, workers, ahead // together)
+    progress = Progress(
+        chain.from_iterable(decoded),
+        f"{doing} {reader.kind}s",
+        len(files),
+        unit=reader.kind,
+        disable=len(files) < 500,
+    )
     for row, (path, image) in enumerate(zip(manifest["path"], progress, strict=True)):
         if isinstance(image, ImageError):
             errors.append((path, str(image)))

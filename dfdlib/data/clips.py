@@ -76,3 +76,5 @@ class _ClipReader:
     def __call__(self, path: Path) -> np.ndarray:
         frames = read_subject(path, self.n_frames, self.part).images
         return np.stack([fit_image(frame, self.size, self.interpolation) for frame in frames])
+
+    check = __call__

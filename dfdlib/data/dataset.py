@@ -59,6 +59,9 @@ class _ImageReader:
             return shrink_to_tiles(picture.pixels, self.size, self.interpolation, self.part)
         return picture.fitted(self.size, self.interpolation, self.part)
 
+    def check(self, path: Path) -> None:
+        read_picture(path).check(self.size, self.part)
+
 
 class ImageDataset(Dataset):
     """The readable images of a manifest, fitted to one size."""

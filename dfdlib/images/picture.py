@@ -60,7 +60,7 @@ class Picture:
             return fit_views(self.pixels, size, interpolation, part)
         squares = self.squares(part)
         if squares == [None]:
-            return fit_image(self._decode(math.ceil(_SPARE * size)).pixels, size, interpolation)[None]
+            return fit_image(self._fitting(size).pixels, size, interpolation)[None]
         crops = (cut_square(self.pixels, square) for square in squares)
         return np.stack([fit_image(crop, size, interpolation) for crop in crops])
 
@@ -84,6 +84,14 @@ class Picture:
             ImageError: See `squares`.
         """
         return self.views(size, interpolation, faces)[0]
+
+    def check(self, size: int, faces: Faces | None = None) -> None:
+        """Raise the `ImageError` that `fitted` would raise, in less time."""
+        if self.squares(faces) == [None]:
+            self._fitting(size)
+
+    def _fitting(self, size: int) -> Reduced:
+        return self._decode(math.ceil(_SPARE * size))
 
     def _decode(self, min_side: int | None) -> Reduced:
         """Return the image with at least `min_side` pixels of its shorter side; each reduction is decoded once."""

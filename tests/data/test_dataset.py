@@ -190,6 +190,9 @@ def test_faces_are_found_once_and_kept_by_how_they_are_cropped(crowd, green_face
     assert len(searched) == 6
     assert not torch.equal(wider.pixels(), images.pixels())
     assert torch.equal(images.pixels()[0, 1, 7:17, 5:19], torch.full((10, 14), 255, dtype=torch.uint8))
+    monkeypatch.setattr(cache, "CACHE_LIMIT_BYTES", 0)
+    unkept = ImageDataset(crowd, (23, *fit[1:]))
+    assert list(unkept.unreadable["path"]) == ["c none.png"], "checked as they will be decoded"
 
 
 def test_masks_are_cropped_as_the_images(crowd, green_faces):
