@@ -23,6 +23,11 @@ ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="finds programs where Linux and macOS have them")
 
 
+@pytest.fixture(autouse=True)
+def _nothing_but_the_wheel(monkeypatch):
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     checkout = tmp_path_factory.mktemp("checkout")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 
 import torch
 from torch import nn
@@ -39,7 +40,7 @@ def stage_of(backbone: nn.Module) -> dict[str, int]:
 
     A stage ends with one of timm's feature maps; what follows the last one is a stage of its own.
     """
-    ends = [info["module"] for info in backbone.feature_info]
+    ends = _feature_maps(backbone)
     stages, stage, inside = {}, 0, False
     for module_name, module in backbone.named_modules():  # in the order of their definition
         within = stage < len(ends) and f"{module_name}.".startswith(f"{ends[stage]}.")
@@ -50,6 +51,11 @@ def stage_of(backbone: nn.Module) -> dict[str, int]:
         for name, _ in module.named_parameters(module_name, recurse=False):
             stages[name] = stage
     return stages
+
+
+def _feature_maps(backbone: nn.Module) -> list[str]:
+    """Return the names of timm's feature maps; of a few backbones older versions of timm (1.0.23) know none."""
+    return [info["module"] for info in getattr(backbone, "feature_info", ())]
 
 
 _LAST_MAPS = {
@@ -71,11 +77,11 @@ def last_map(backbone: nn.Module) -> str:
     Where the class token alone reaches them, that is what the last block's attention reads: at places after it
     there is no gradient. Class attention (CaiT, XCiT) reads the last of the `blocks` itself.
     """
-    usual = backbone.feature_info[-1]["module"]
     reads_blocks = any(hasattr(backbone, name) for name in ("cls_attn_blocks", "blocks_token_only"))
     token_alone = getattr(backbone, "global_pool", "") == "token" and not reads_blocks
     known = _LAST_MAPS.get(type(backbone).__name__, ("blocks.-1.norm1",) if token_alone else ())
-    return next((name for path in known if (name := _existing(backbone, path))), usual)
+    found = filter(None, (_existing(backbone, path) for path in known))
+    return next(chain(found, reversed(_feature_maps(backbone))))
 
 
 def _existing(module: nn.Module, path: str) -> str:

@@ -4,7 +4,14 @@ import pytest
 import timm
 import torch
 
-from dfdlib.models.backbones import first_convolution, overruns_onednn, set_stem_stride, widen_stem
+from dfdlib.models.backbones import (
+    first_convolution,
+    last_map,
+    overruns_onednn,
+    set_stem_stride,
+    stage_of,
+    widen_stem,
+)
 from dfdlib.models.weights import create_backbone
 
 BACKBONES = [
@@ -34,6 +41,15 @@ def test_a_smaller_stem_stride_doubles_the_maps():
     set_stem_stride(backbone, 1)
     assert first_convolution(backbone).stride == (1, 1)
     assert backbone.forward_features(images).shape[-1] == 2 * before[-1]
+
+
+def test_a_backbone_whose_maps_timm_does_not_name_is_one_stage():
+    with torch.device("meta"):
+        backbone = timm.create_model("coat_tiny")
+    if hasattr(backbone, "feature_info"):
+        del backbone.feature_info
+    assert last_map(backbone).startswith("parallel_blocks.")
+    assert set(stage_of(backbone).values()) == {0}
 
 
 @pytest.mark.parametrize(
