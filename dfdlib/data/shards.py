@@ -55,7 +55,7 @@ def find_shards(root: Path) -> list[Path]:
 
 
 def read_shards(root: Path, shards: list[Path], labels: Mapping[str, str]) -> tuple[pd.DataFrame, list[str]]:
-    """Unpack the shards that are not yet unpacked; return a manifest of their images, and the labels that they state.
+    """Unpack the shards that are new or have changed; return a manifest of their images, and the labels that they state.
 
     Columns are told by their names, see `_NAMES`; numbers of the classes of Hugging Face data sets are turned into
     names. Without such a column the name of a generator tells a fake, and else the folder, in a tar or of a shard; the
@@ -70,8 +70,8 @@ def read_shards(root: Path, shards: list[Path], labels: Mapping[str, str]) -> tu
     Raises:
         DfdError: A shard that cannot be read, or holds no image; or pyarrow is missing.
     """
-    homes = [root / UNPACKED / shard.relative_to(root).with_suffix("") for shard in shards]
-    if not all(home.is_dir() for home in homes):
+    homes = [root / UNPACKED / shard.relative_to(root) for shard in shards]
+    if not all(map(_is_unpacked, shards, homes)):
         with alone_in(root / UNPACKED):
             _unpack_all(shards, homes)
     tables = []
@@ -114,14 +114,22 @@ def _row(fields: _Fields, words: Mapping[str, str], generators: Set[str]) -> _Fi
 
 
 def _unpack_all(shards: list[Path], homes: list[Path]) -> None:
-    """Unpack each shard into its folder, unless it is there; what a killed run left half done is removed."""
+    """Unpack each shard that is new or has changed; what a killed run left half done is removed."""
     progress = Progress(shards, "unpacking", len(shards), unit="shard", disable=len(shards) < 2)
     for shard, home in zip(progress, homes, strict=True):
         for unfinished in home.parent.glob(f".????????-{home.name[-50:]}"):
             shutil.rmtree(unfinished)
-        if not home.is_dir():
+        if not _is_unpacked(shard, home):
+            if home.is_dir():
+                shutil.rmtree(home)
             with atomic_folder(home) as unfinished:
                 _unpack(shard, unfinished)
+            os.utime(home, ns=(shard.stat().st_mtime_ns,) * 2)
+
+
+def _is_unpacked(shard: Path, home: Path) -> bool:
+    """Return whether a folder holds the images of a shard as it is now; it bears the shard's time."""
+    return home.is_dir() and home.stat().st_mtime_ns >= shard.stat().st_mtime_ns
 
 
 def _unpack(shard: Path, home: Path) -> None:

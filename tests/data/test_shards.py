@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -161,6 +162,25 @@ def test_images_beside_shards_are_the_data(write_images):
     assert len(open_raw(root)) == 2
 
 
+def test_a_shard_that_has_changed_is_unpacked_again(tmp_path):
+    write_tar(tmp_path / "real.tar", [("a.png", encoded(0))])
+    write_tar(tmp_path / "fake.tar", [("b.png", encoded(1)), ("c.png", encoded(2))])
+    assert len(open_raw(tmp_path)) == 3
+    write_tar(tmp_path / "fake.tar", [("b.png", encoded(3))])
+    os.utime(tmp_path / "fake.tar", (time.time() + 5,) * 2)  # where clocks are coarse
+    (file,) = files_of(open_raw(tmp_path).query("label == 'fake'"))
+    assert file.read_bytes() == encoded(3)
+    made = file.stat().st_ino
+    open_raw(tmp_path)
+    assert file.stat().st_ino == made, "once"
+
+
+def test_two_kinds_of_shards_of_one_name_do_not_mix(parquet):
+    root = parquet("x.parquet", n=2, label=["real", "fake"])
+    write_tar(root / "x.tar", [("a.png", encoded(5)), ("a.cls", b"fake")])
+    assert open_raw(root)["label"].value_counts().to_dict() == {"fake": 2, "real": 1}
+
+
 def test_a_killed_unpacking_goes_on(tmp_path):
     for word in ("fake", "real"):
         write_tar(tmp_path / f"{word}.tar", [(f"{i}.png", encoded(i)) for i in range(20)])
@@ -172,13 +192,13 @@ def test_a_killed_unpacking_goes_on(tmp_path):
     )
     run = subprocess.Popen([sys.executable, "-c", code])
     until = time.monotonic() + 30
-    while len(list(tmp_path.glob(".unpacked/.*-real/*.png"))) < 10 and time.monotonic() < until:
+    while len(list(tmp_path.glob(".unpacked/.*-real.tar/*.png"))) < 10 and time.monotonic() < until:
         time.sleep(0.02)
     run.kill()
     assert run.wait() != 0
-    first = tmp_path / ".unpacked" / "fake" / "000000.png"
+    first = tmp_path / ".unpacked" / "fake.tar" / "000000.png"
     made = first.stat().st_mtime_ns
     manifest = open_raw(tmp_path)
     assert manifest["label"].value_counts().to_dict() == {"fake": 20, "real": 20}
     assert first.stat().st_mtime_ns == made
-    assert sorted(p.name for p in (tmp_path / ".unpacked").iterdir()) == ["fake", "real"]
+    assert sorted(p.name for p in (tmp_path / ".unpacked").iterdir()) == ["fake.tar", "real.tar"]
