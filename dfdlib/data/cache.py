@@ -102,17 +102,19 @@ def read_whole(
 def _fill_whole(manifest: pd.DataFrame, reader: Reader, file: Path, workers: int) -> dict[str, list]:
     """Decode every file, one after the other into `file`, which stays empty where they do not fit the cache."""
     shapes = np.zeros((len(manifest), 3), int)
-    total = 0
+    total = room = 0
     with atomic_path(file) as temporary, temporary.open("wb") as stream:
 
         def keep(row: int, image: np.ndarray) -> None:
-            nonlocal total
+            nonlocal total, room
             shapes[row] = image.shape
             total += image.size
             if total > CACHE_LIMIT_BYTES:
                 stream.truncate(0)
             else:
-                _make_room(total)
+                if total > room:
+                    room = min(total + _BYTES_AHEAD, CACHE_LIMIT_BYTES)
+                    _make_room(room)
                 stream.write(image)
 
         errors = _decode_all(manifest, reader, keep, workers)
