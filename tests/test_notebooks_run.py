@@ -198,7 +198,7 @@ def test_an_unknown_parameter_stops_the_run_in_seconds(tmp_path):
 def read_only(tmp_path):
     """Return a function that runs Python in a checkout that cannot be written, not even by root.
 
-    None of `FOLDERS` is set there.
+    It takes the arguments of Python and the folders to set; the other ones of `FOLDERS` are unset.
     """
     checkout = tmp_path / "checkout"
     for name in ("dfdlib", "notebooks"):
@@ -207,9 +207,9 @@ def read_only(tmp_path):
     for path in inside:
         path.chmod(path.stat().st_mode & ~0o222)
 
-    def python(*arguments):
+    def python(*arguments, **folders):
         environment = {name: value for name, value in os.environ.items() if name not in FOLDERS}
-        environment |= {"PYTHONPATH": str(checkout)}
+        environment |= {"PYTHONPATH": str(checkout), **folders}
         done = subprocess.run(
             [sys.executable, *map(str, arguments)],
             cwd=checkout,
@@ -273,3 +273,14 @@ def test_a_read_only_checkout_says_what_to_set_and_then_works(own_images, tmp_pa
     data, reports, cache = FOLDERS
     assert said.split() == [data, cache, reports, reports, data, reports], said
     assert (tmp_path / data / "feedback.db").is_file()
+
+
+@pytest.mark.hard
+def test_a_notebook_runs_in_a_read_only_checkout(own_images, tmp_path, read_only):
+    folders = {name: str(tmp_path / name) for name in FOLDERS}
+    command = arguments(
+        "notebooks/04-multitask-effv2.ipynb", tmp_path / "out.ipynb", data_dir=own_images, **SMALL
+    )
+    code, said = read_only(*command, **folders)
+    assert code == 0, said[-3000:]
+    assert (tmp_path / "DFD_REPORTS_DIR" / NOTEBOOK.stem / "metrics.json").is_file()

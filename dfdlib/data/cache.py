@@ -124,7 +124,7 @@ def _fill_whole(manifest: pd.DataFrame, reader: Reader, file: Path, workers: int
 def _fill(manifest: pd.DataFrame, reader: Reader, file: Path | None, workers: int) -> list[tuple[str, str]]:
     """Decode every file, into the array `file` where one is given, and return the errors."""
     if file is None:
-        return _decode_all(manifest, reader, lambda *_: None, workers, check=True)
+        return _decode_all(manifest, reader, None, workers)
     with atomic_path(file) as temporary:
         pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(manifest), *reader.shape))
         errors = _decode_all(manifest, reader, pixels.__setitem__, workers)
@@ -135,13 +135,15 @@ def _fill(manifest: pd.DataFrame, reader: Reader, file: Path | None, workers: in
 def _decode_all(
     manifest: pd.DataFrame,
     reader: Reader,
-    keep: Callable[[int, np.ndarray], None],
+    keep: Callable[[int, np.ndarray], None] | None,
     workers: int,
-    check: bool = False,
 ) -> list[tuple[str, str]]:
-    """Give every row and its pixels to `keep`, in order; return path and error of the others."""
+    """Give every row and its pixels to `keep`, in order; return path and error of the others.
+
+    Without `keep` the files are only checked.
+    """
     files, errors = files_of(manifest), []
-    read, doing = (reader.check, "checking") if check else (reader, "decoding")
+    read, doing = (reader, "decoding") if keep else (reader.check, "checking")
 
     def decode(file: Path) -> object:
         try:
@@ -163,7 +165,7 @@ def _decode_all(
     for row, (path, image) in enumerate(zip(manifest["path"], progress, strict=True)):
         if isinstance(image, ImageError):
             errors.append((path, str(image)))
-        else:
+        elif keep:
             keep(row, image)
     return errors
 

@@ -55,12 +55,15 @@ def assert_same(ours, theirs):
 
 
 def test_it_learns_fakes_as_1_and_the_category(images, tmp_path):
-    detector, history = train(images, tmp_path, epochs=8)
+    detector, history = train(images, tmp_path, epochs=6)
     assert history["train_loss"].iloc[-1] < 0.8 * history["train_loss"].iloc[0]
     assert history["val_category_accuracy"].max() > 0.5
     assert history["learning_rate"].max() > 10 * history["learning_rate"].iloc[-1]
     seen = predict(detector, images.split("train"))
-    assert metrics.binary_metrics(seen)["auc"] > 0.55
+    auc = metrics.binary_metrics(seen)["auc"]
+    assert auc > 0.55
+    seen["label"] = seen["label"].map({"real": "fake", "fake": "real"})
+    assert metrics.binary_metrics(seen)["auc"] == pytest.approx(1 - auc)
 
 
 def test_files_and_detector_agree(images, tmp_path):
@@ -331,9 +334,9 @@ def test_two_processes_train_like_one(images, demo, tmp_path):
     assert one["train_loss"][0] == pytest.approx(two["train_loss"][0], rel=0.1)
     for name, values in two.items():
         assert np.abs(one[name] - values).max() < 0.35, name
-    assert {path.name for path in (tmp_path / "two").iterdir()} == {
-        path.name for path in (tmp_path / "one").iterdir()
-    }
+    for name in ("one", "two"):
+        assert (tmp_path / name / "best_model.pt").exists()
+        assert not (tmp_path / name / "last.pt").exists()
 
 
 def test_tensorboard_logs_are_written_when_asked(images, tmp_path):
