@@ -545,7 +545,7 @@ def test_fetching_lists_what_is_known_and_unpacks_what_it_brings(capsys, tmp_pat
     code, out, _ = dfd(capsys, "fetch", "hf:me/fakes", "--to", tmp_path)
     assert (code, out.strip()) == (0, str(tmp_path))
     assert asked == [("hf:me/fakes", str(tmp_path))]
-    assert (tmp_path / ".unpacked" / "fake-0" / "000000.png").is_file()
+    assert (tmp_path / ".unpacked" / "fake-0.tar" / "000000.png").is_file()
 
 
 def test_calibration_is_on_images_that_were_not_learned(capsys, photos, tmp_path):
